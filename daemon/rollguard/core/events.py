@@ -1,0 +1,362 @@
+"""What can happen, as values. Journal, log, metrics, pages and status are projections of these and nothing else.
+
+Every event is a frozen dataclass of JSON-able fields, so that ``to_json`` and ``from_json`` are each other's
+inverse and a journal written by an older guard can still be read: unknown fields are ignored, missing ones
+take their default. ``at`` is in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to one target at ``at``."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStarted(Event):
+    """A life of the guard begins. ``life`` is unique to it."""
+
+    life: str
+    version: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLoaded(Event):
+    """The guard obeys this policy from now on."""
+
+    hash: str
+    path: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRejected(Event):
+    """A changed policy could not be obeyed; the old one stays."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped(Event):
+    """The wall clock moved by ``by_s`` against steady time; windows were emptied."""
+
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestSeen(Event):
+    """A digest runs on a machine for the first time since this journal began.
+
+    ``born_into`` names the rules that were firing at that moment: what was already bad is not this release's
+    doing. ``first_sight`` marks digests found running when an existing app was first looked at.
+    """
+
+    digest: str
+    image_ref: str
+    version: int | None
+    labels: Mapping[str, str]
+    born_into: tuple[str, ...] = ()
+    first_sight: bool = False
+    by_guard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullyDeployed(Event):
+    """The digest runs on every managed machine."""
+
+    digest: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven(Event):
+    """The digest may be gone back to. ``how`` is observed or adopted."""
+
+    digest: str
+    image_ref: str
+    version: int | None
+    how: str
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployBegan(Event):
+    """Somebody else writes to the app. ``sign`` says how it is known."""
+
+    owner: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployEnded(Event):
+    """Nobody else writes to the app any more."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChanged(Event):
+    """A rule went from one state to another, with the sentence and the numbers that made it."""
+
+    rule: str
+    before: str
+    after: str
+    sentence: str
+    value: float | None = None
+    limit: float | None = None
+    scope: str = "release"
+    machines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened(Event):
+    """The first firing rule. Everything until the end belongs to ``incident``."""
+
+    incident: str
+    candidate: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Event):
+    """What was decided on which findings, and what held it.
+
+    ``decision`` is hold, page, rollback, or would-page / would-rollback where the mode forbids. ``refusals`` are
+    the interlocks' sentences, ``warnings`` those that were only to be said. ``findings`` are sentences.
+    """
+
+    incident: str
+    decision: str
+    trigger: str
+    sentence: str
+    candidate: str = ""
+    target: str = ""
+    findings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalSet(Event):
+    """The intent to roll back, durable before the first write: all managed machines on ``target``.
+
+    ``after_version`` is the newest release row at that moment: any newer row that is not ours ends the goal.
+    """
+
+    incident: str
+    candidate: str
+    target: str
+    target_ref: str
+    target_version: int | None
+    after_version: int
+    trigger: str
+    by: str
+    reason: str
+    deadline_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepIntended(Event):
+    """About to write. ``kind`` is release_create, release_running, update, release_complete, release_failed.
+
+    For an update, ``instance_id`` is the machine's version before it.
+    """
+
+    incident: str
+    kind: str
+    machine: str = ""
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone(Event):
+    """The write took effect, as read back from the platform.
+
+    ``result`` is the release's ID for release steps, the new instance ID for an update; ``version`` the row's.
+    ``phase`` of an update is accepted (the new instance exists) or healthy (verified, checks stable).
+    """
+
+    incident: str
+    kind: str
+    machine: str = ""
+    result: str = ""
+    version: int | None = None
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Event):
+    """The write did not work, or nobody knows whether it did."""
+
+    incident: str
+    kind: str
+    error: str
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalEnded(Event):
+    """``outcome``: restored (all on target), yielded, failed, deadline or paused. After it nothing is resumed."""
+
+    incident: str
+    outcome: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Event):
+    """How the restored release does. ``result``: restored, not better or cannot tell."""
+
+    incident: str
+    result: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentClosed(Event):
+    """``outcome``: recovered, restored, not better, cannot tell, handed over."""
+
+    incident: str
+    outcome: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseSet(Event):
+    """The hand brake: no automatic act until resumed."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseLifted(Event):
+    """The hand brake is off."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSet(Event):
+    """A person is at it ("hotfix on its way"): page instead of acting until ``until``."""
+
+    by: str
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Event):
+    """Somebody says that ``digest`` (release ``version``) did ``kind``."""
+
+    kind: str
+    digest: str
+    version: int | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQueued(Event):
+    """A page was written to the outbox together with the events beside it."""
+
+    key: str
+    summary: str
+    severity: str
+    resolve: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSent(Event):
+    """A channel took a page."""
+
+    key: str
+    channel: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFailed(Event):
+    """A channel did not take a page. ``final``: it never will; otherwise it is tried again."""
+
+    key: str
+    channel: str
+    error: str
+    attempts: int
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickFailed(Event):
+    """The guard's own fault while watching: a bug or a platform that does not answer. It makes us blind."""
+
+    error: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in the journal. Order is by ``seq``, never by time."""
+
+    seq: int
+    event: Event
+
+
+EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as plain JSON types, its kind under ``"event"``."""
+    return {
+        "event": type(event).__name__,
+        **{f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)},
+    }
+
+
+def from_json(data: Mapping[str, Any]) -> Event:
+    """The event that ``to_json`` wrote. Raises ``ValueError`` for a kind that is not known."""
+    cls = EVENTS.get(str(data.get("event")))
+    if cls is None:
+        raise ValueError(f"unknown event {data.get('event')!r}")
+    tuples = _tuple_fields(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {k: tuple(v) if k in tuples else v for k, v in data.items() if k in known}
+    return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+_TUPLE_FIELDS: dict[type[Event], frozenset[str]] = {}
+
+
+def _tuple_fields(cls: type[Event]) -> frozenset[str]:
+    if cls not in _TUPLE_FIELDS:
+        hints = typing.get_type_hints(cls)
+        _TUPLE_FIELDS[cls] = frozenset(name for name, hint in hints.items() if _is_tuple(hint))
+    return _TUPLE_FIELDS[cls]
+
+
+def _is_tuple(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_tuple(arg) for arg in typing.get_args(hint))
+    return origin is tuple

@@ -1,0 +1,211 @@
+"""What the engine needs of the world, as protocols. Adapters fulfil them; so do the fakes of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rollguard.core.events import Event, Recorded
+from rollguard.core.model import Lease, Machine, Reading, Release, Snapshot
+from rollguard.core.pages import Page
+
+
+class Clock(Protocol):
+    """Time that cannot jump: wall time at the start plus monotonic time since (seconds since the epoch)."""
+
+    def now(self) -> float:
+        """Steady time. Use it for everything inside a life."""
+        ...
+
+    def drift_s(self) -> float:
+        """How far the system's wall clock has moved away from steady time (positive: it runs ahead)."""
+        ...
+
+    def reanchor(self) -> None:
+        """Take the wall clock's word from now on; ``drift_s`` is 0 again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP answer whose body was read whole, within its limits. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """The one seam to HTTP: a real client in production, a direct call into a simulated world in tests."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float = 10.0,
+        max_bytes: int = 1 << 20,
+    ) -> HttpAnswer:
+        """Send once, follow no redirect, read at most ``max_bytes``.
+
+        Raises ``Unavailable`` when there is no whole answer in time, ``BadAnswer`` when it is too large or is not
+        HTTP. Any status is an answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Whom to probe: machine IDs that are started (nobody else may be: a request would wake them)."""
+
+    started: tuple[str, ...] = ()
+
+
+class SignalSource(Protocol):
+    """Where readings of one signal come from."""
+
+    name: str
+    every_s: float
+
+    async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
+        """One round. Never raises for what the app or its wire does: that is a reading or a gap.
+
+        Takes no longer than the signal's own timeout (one bound for the whole round).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that is ours: ``nonce`` opens writes, ``instance_id`` is the machine's version when it was taken."""
+
+    machine: str
+    nonce: str
+    expires_at: float
+    instance_id: str
+
+
+class Platform(Protocol):
+    """Where releases run. Reads may be stale. Each write is sent once.
+
+    Raises ``Unavailable`` (for a write: it may have taken effect; look before repeating), ``Conflict`` (a foreign
+    lease or a changed machine: nothing was written) or ``Refused``; nothing else.
+    """
+
+    async def snapshot(self) -> Snapshot:
+        """Machines and releases now. An empty machine list is ``BadAnswer``: absence is never believed."""
+        ...
+
+    async def leases(self, machines: Sequence[str]) -> Mapping[str, Lease]:
+        """Who holds these machines now; machines nobody holds are left out."""
+        ...
+
+    async def machine(self, machine: str) -> Machine:
+        """One machine, read afresh."""
+        ...
+
+    async def resolve(self, image_ref: str) -> str | None:
+        """The digest an image reference stands for today, or None when it is gone."""
+        ...
+
+    async def create_release(self, image_ref: str) -> Release:
+        """A new release row, pending, carrying the app's current definition."""
+        ...
+
+    async def mark_release(self, release_id: str, status: str, note: Mapping[str, str]) -> None:
+        """Set a row to running, complete or failed, with ``note`` in its metadata."""
+        ...
+
+    async def acquire_lease(self, machine: str, description: str, ttl_s: float) -> Held: ...
+
+    async def refresh_lease(self, held: Held, ttl_s: float) -> Held: ...
+
+    async def release_lease(self, held: Held) -> None: ...
+
+    async def update(
+        self, held: Held, *, instance_id: str, image: str, metadata: Mapping[str, str], skip_launch: bool
+    ) -> str:
+        """Put ``image`` on the machine, everything else of its config as it is; return the new instance ID.
+
+        ``Conflict`` when the machine is no longer at ``instance_id``.
+        """
+        ...
+
+    async def wait_started(self, machine: str, instance_id: str, timeout_s: float) -> bool:
+        """Wait until that very instance is started; False when the time is over. ``timeout_s`` at most 60."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxItem:
+    """A page on its way to one channel. ``id`` grows; ``attempts`` counts tries so far."""
+
+    id: int
+    channel: str
+    page: Page
+    attempts: int
+    due_at: float
+
+
+class Journal(Protocol):
+    """The append-only record. What ``append`` returned from is durable. Raises ``JournalError`` only."""
+
+    async def append(self, events: Sequence[Event], pages: Sequence[tuple[str, Page]] = ()) -> Sequence[Recorded]:
+        """Write events and (channel, page) pairs for the outbox in one transaction; return them numbered."""
+        ...
+
+    async def replay(self) -> Sequence[Recorded]:
+        """Every event so far, in order."""
+        ...
+
+    async def outbox_due(self, now: float, limit: int = 16) -> Sequence[OutboxItem]:
+        """Undelivered pages whose time has come, oldest first. Per channel and page key, only the oldest one."""
+        ...
+
+    async def outbox_done(self, item: int, delivered_at: float) -> None:
+        """This one is delivered: never hand it out again."""
+        ...
+
+    async def outbox_again(self, item: int, due_at: float, error: str) -> None:
+        """This one failed; hand it out again at ``due_at``."""
+        ...
+
+    async def outbox_drop(self, item: int, at: float, error: str) -> None:
+        """This one can never be delivered (refused): keep it for the record, do not hand it out again."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Notifier(Protocol):
+    """A way to reach people. ``name`` is the channel's name in the outbox."""
+
+    name: str
+
+    async def send(self, page: Page) -> None:
+        """Deliver once. Raises ``Unavailable`` (try again) or ``Refused`` (never will work)."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where every event goes: journal first, then everyone who listens (log, metrics, web)."""
+
+    async def record(self, events: Sequence[Event], pages: Sequence[Page] = ()) -> None:
+        """Durable when it returns. Raises ``JournalError``."""
+        ...
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What the guard knows of its own well-being, shared by the loops that feed it and the page that shows it."""
+
+    started_at: float = 0.0
+    last_tick_at: float | None = None
+    last_snapshot_at: float | None = None
+    journal_error: str | None = None
+    reload_error: str | None = None
+    blind: tuple[str, ...] = field(default_factory=tuple)
+    late_ticks: int = 0
