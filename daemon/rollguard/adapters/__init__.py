@@ -1,1 +1,1 @@
-"""adapters."""
+"""With what: the only HTTP client and the only disk."""

@@ -1,1 +1,5 @@
-"""config."""
+"""What the guard was told: policy files in, frozen core types out; every mistake at once, with its place.
+
+The one package that reads YAML. ``loader`` is the way in; ``schema`` says what a file may hold, ``rules``,
+``signals`` and ``convert`` what it means.
+"""

@@ -155,6 +155,7 @@ class GoalSet(Event):
     """The intent to roll back, durable before the first write: all managed machines on ``target``.
 
     ``after_version`` is the newest release row at that moment: any newer row that is not ours ends the goal.
+    ``instances`` are the machines' instance IDs then: a machine that left its own was changed by somebody else.
     """
 
     incident: str
@@ -167,6 +168,7 @@ class GoalSet(Event):
     by: str
     reason: str
     deadline_at: float
+    instances: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +281,7 @@ class PageQueued(Event):
     summary: str
     severity: str
     resolve: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

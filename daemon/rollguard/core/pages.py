@@ -22,6 +22,7 @@ class Page:
     ``key`` is the same for every message of one incident (channels deduplicate by it); ``resolve`` closes it.
     ``summary`` is one sentence. ``details`` are (name, text) pairs in reading order: value, limit, machines, what
     held the act, and the command that works by hand. Text from the app is already bounded; channels escape it.
+    ``about`` names the reason, so that the same thing is said once an incident; it is not sent.
     """
 
     key: str
@@ -32,3 +33,4 @@ class Page:
     at: float = 0.0
     details: tuple[tuple[str, str], ...] = ()
     link: str = ""
+    about: str = ""

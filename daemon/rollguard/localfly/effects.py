@@ -20,7 +20,6 @@ class Check:
     interval_s: float
     timeout_s: float
     grace_s: float
-    routes: bool  # a service check: decides whether the proxy sends users here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,6 @@ class Prepare:
 
     app: str
     machine: str
-    instance: str
     image: Image
 
 
@@ -57,6 +55,7 @@ class Signal:
 
 
 Effect = Prepare | Boot | Signal
+SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM"})
 
 
 def checks_of(config: Mapping[str, Any]) -> tuple[Check, ...]:
@@ -66,19 +65,18 @@ def checks_of(config: Mapping[str, Any]) -> tuple[Check, ...]:
         port = service.get("internal_port", 0)
         for number, check in enumerate(service.get("checks") or []):
             kind = check.get("type", "tcp")
-            found.append(_check(f"servicecheck-{number:02d}-{kind}-{port}", check, routes=True))
+            found.append(_check(f"servicecheck-{number:02d}-{kind}-{port}", check))
     for name, check in (config.get("checks") or {}).items():
-        found.append(_check(name, check, routes=check.get("kind") == "readiness"))
+        found.append(_check(name, check))
     return tuple(found)
 
 
-def _check(name: str, check: Mapping[str, Any], *, routes: bool) -> Check:
+def _check(name: str, check: Mapping[str, Any]) -> Check:
     return Check(
         name=name,
-        kind=check.get("type", "tcp"),
-        path=check.get("path") or "/",
+        kind=str(check.get("type", "tcp")),
+        path=str(check.get("path") or "/"),
         interval_s=max(duration_s(check.get("interval"), 15.0), 0.05),
         timeout_s=max(duration_s(check.get("timeout"), 10.0), 0.05),
         grace_s=duration_s(check.get("grace_period"), 0.0),
-        routes=routes,
     )

@@ -24,9 +24,7 @@ class Violation:
         return asdict(self)
 
 
-def violation(
-    machine: Machine, group: Iterable[Machine], *, share: float, owner: str, now: float
-) -> Violation | None:
+def violation(machine: Machine, group: Iterable[Machine], *, share: float, owner: str, now: float) -> Violation | None:
     """What taking `machine` down now would violate, or None.
 
     The floor is min(ceil(share x N), healthy routable now); N counts the group's machines that are not at
@@ -37,7 +35,7 @@ def violation(
     peers = [peer for peer in group if peer.group == machine.group and peer.managed]
     running = sum(peer.state not in AT_REST for peer in peers)
     healthy = sum(peer.routable for peer in peers)
-    floor = min(math.ceil(share * running), healthy)
+    floor = min(math.ceil(round(share * running, 9)), healthy)  # 0.55 x 20 is 11, not 11.000000000000002
     remaining = healthy - 1
     if remaining >= floor:
         return None

@@ -18,9 +18,7 @@ EVENTS_MAX = 50
 VERSIONS_MAX = 50
 AT_REST = frozenset({"created", "stopped", "suspended", "destroyed"})  # nothing runs, nothing is about to
 SETTLED = AT_REST | {"started", "failed"}
-RESERVED_GROUPS = frozenset(
-    {"fly_app_release_command", "fly_app_test_machine_command", "fly_app_console"}
-)
+RESERVED_GROUPS = frozenset({"fly_app_release_command", "fly_app_test_machine_command", "fly_app_console"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Lease:
 
 @dataclass(slots=True, kw_only=True)
 class Machine:
-    """One machine. Change it through `lifecycle` only; `touch` after every change."""
+    """One machine. Change it through `transitions` only; `touch` after every change."""
 
     app: str
     id: str
@@ -69,7 +67,7 @@ class Machine:
     address: str = ""  # host:port of the virtual machine, once booted
     alive: bool = False  # a virtual machine exists, or is being started
     after_exit: str = ""  # what a requested exit is for: replace, restart, stop, suspend, destroy
-    launch_after_replace: bool = True
+    launches: bool = True  # whether the version being put on boots
     restart_count: int = 0
     updates: int = 0
     updated_at: float = 0.0
@@ -93,9 +91,16 @@ class Machine:
 
     def record(self, ids: Ids, now: float, kind: str, status: str, source: str, **request: Any) -> None:
         """Put an event on top of the history."""
-        event = {"id": ids.ulid(now), "type": kind, "status": status, "source": source}
+        event: dict[str, Any] = {"id": ids.ulid(now), "type": kind, "status": status, "source": source}
         event |= {"timestamp": int(now * 1000)}
         self.events.appendleft(event | ({"request": request} if request else {}))
+
+    def revert(self) -> None:
+        """Go back to the version before the current one, as if the current one had never been."""
+        self.versions.popleft()
+        before = self.versions[0]
+        self.instance_id, self.config, self.image = before.instance_id, before.config, before.image
+        self.wanted_checks = checks_of(before.config)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -120,8 +125,8 @@ class Machine:
         """ "passing" when every wanted check passes, "none" without checks, else "failing"; empty is failing."""
         if not self.wanted_checks:
             return "none"
-        passing = self.checks and all(check.status == "passing" for check in self.checks.values())
-        return "passing" if passing else "failing"
+        passing = sum(check.status == "passing" for check in self.checks.values())
+        return "passing" if passing == len(self.wanted_checks) else "failing"
 
     @property
     def routable(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818  (an answer of the platform, not a defect)
+class Refused(Exception):
     """A request the platform does not carry out: an HTTP status, a sentence, and Fly's own status word."""
 
     def __init__(self, status: int, sentence: str, kind: str = "unknown") -> None:

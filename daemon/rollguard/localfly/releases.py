@@ -16,6 +16,7 @@ class Release:
     """One row. Its version is taken before anything is touched; nobody but its maker moves its status."""
 
     id: str
+    app: str
     version: int
     status: str
     image_ref: str

@@ -1,0 +1,171 @@
+"""The journal in a SQLite file: what ``append`` returned from survives a power cut."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rollguard.adapters.journal.codec import error_text, event_text, page_text, read_events, read_page
+from rollguard.adapters.journal.faults import DAMAGED, told
+from rollguard.adapters.journal.lock import GuardLock
+from rollguard.adapters.journal.migrations import migrate, schema_version
+from rollguard.adapters.journal.writer import Writer
+from rollguard.core.events import Event, Recorded
+from rollguard.core.pages import Page
+from rollguard.errors import JournalError
+from rollguard.ports import OutboxItem
+
+BUSY_S = 5.0
+
+_ALL = "SELECT seq, body FROM event WHERE target = ? ORDER BY seq"
+_DUE = """
+SELECT id, channel, page, attempts, due_at FROM outbox AS o
+WHERE target = ? AND state = 'waiting' AND due_at <= ?
+  AND id = (SELECT min(id) FROM outbox
+            WHERE target = o.target AND state = 'waiting' AND channel = o.channel AND key = o.key)
+ORDER BY id LIMIT ?
+"""
+_WAITING = "SELECT count(*) FROM outbox WHERE target = ? AND state = 'waiting'"
+_ADD_EVENT = "INSERT INTO event (target, at, name, body) VALUES (?, ?, ?, ?)"
+_ADD_PAGE = "INSERT INTO outbox (target, channel, key, page) VALUES (?, ?, ?, ?)"
+_TRIED = "UPDATE outbox SET attempts = attempts + 1, {} WHERE id = ? AND state = 'waiting'"
+_DONE = _TRIED.format("state = 'delivered', ended_at = ?, error = ''")
+_AGAIN = _TRIED.format("due_at = ?, error = ?")
+_DROP = _TRIED.format("state = 'dropped', ended_at = ?, error = ?")
+
+
+class SqliteJournal:
+    """``ports.Journal`` of one target. Several targets may share a file, a writer and its disk flushes."""
+
+    def __init__(self, writer: Writer, target: str) -> None:
+        self._writer, self._target = writer, target
+
+    @classmethod
+    def open(cls, path: Path, target: str) -> SqliteJournal:
+        """Open or create the file (0600, in a folder 0700 if it is new) and take the guard's lock on it.
+
+        Raises ``JournalError`` when another guard holds it, a newer guard wrote it, or it cannot be used.
+        """
+        _make_file(path)
+        lock = GuardLock.take(path)
+        try:
+            return cls(Writer(path, _connect(path), lock), target)
+        except JournalError:
+            lock.release()
+            raise
+
+    def for_target(self, target: str) -> SqliteJournal:
+        """The journal of another target in the same file. Closing either closes both."""
+        return SqliteJournal(self._writer, target)
+
+    async def append(self, events: Sequence[Event], pages: Sequence[tuple[str, Page]] = ()) -> Sequence[Recorded]:
+        """See ``ports.Journal``. Also raises ``JournalError`` for what is not JSON or too large."""
+        event_rows = [(self._target, e.at, type(e).__name__, event_text(e)) for e in events]
+        page_rows = [(self._target, channel, page.key, page_text(page)) for channel, page in pages]
+
+        def write(db: sqlite3.Connection) -> list[int | None]:
+            seqs = [db.execute(_ADD_EVENT, row).lastrowid for row in event_rows]
+            db.executemany(_ADD_PAGE, page_rows)
+            return seqs
+
+        seqs = await self._writer.do(write)
+        return [Recorded(seq or 0, event) for seq, event in zip(seqs, events, strict=True)]
+
+    async def replay(self) -> Sequence[Recorded]:
+        """See ``ports.Journal``."""
+        rows = await self._writer.do(lambda db: db.execute(_ALL, (self._target,)).fetchall())
+        return read_events(rows)
+
+    async def outbox_due(self, now: float, limit: int = 16) -> Sequence[OutboxItem]:
+        """See ``ports.Journal``."""
+        rows = await self._writer.do(lambda db: db.execute(_DUE, (self._target, now, limit)).fetchall())
+        return [
+            OutboxItem(id=item, channel=channel, page=read_page(item, page), attempts=attempts, due_at=due_at)
+            for item, channel, page, attempts, due_at in rows
+        ]
+
+    async def outbox_waiting(self) -> int:
+        """How many pages are not delivered yet, due or not."""
+        return int(await self._writer.do(lambda db: db.execute(_WAITING, (self._target,)).fetchone()[0]))
+
+    async def outbox_done(self, item: int, delivered_at: float) -> None:
+        """See ``ports.Journal``."""
+        await self._writer.do(lambda db: db.execute(_DONE, (delivered_at, item)))
+
+    async def outbox_again(self, item: int, due_at: float, error: str) -> None:
+        """See ``ports.Journal``."""
+        await self._writer.do(lambda db: db.execute(_AGAIN, (due_at, error_text(error), item)))
+
+    async def outbox_drop(self, item: int, at: float, error: str) -> None:
+        """See ``ports.Journal``."""
+        await self._writer.do(lambda db: db.execute(_DROP, (at, error_text(error), item)))
+
+    async def close(self) -> None:
+        """Write what was asked for, then let go of the file."""
+        await self._writer.close()
+
+
+def read_journal(path: Path, target: str) -> list[Recorded]:
+    """Every event of ``target`` so far, whether a guard runs on the file or not; changes nothing.
+
+    Raises ``JournalError`` when there is no journal or it cannot be read.
+    """
+    if not path.is_file():
+        raise JournalError(f"no journal at {path}: has a guard run with this --data?")
+    try:
+        with closing(_connect_to_read(path)) as db:
+            rows = db.execute(_ALL, (target,)).fetchall() if schema_version(db) else []
+    except sqlite3.Error as error:
+        raise JournalError(told(path, error)) from error
+    return read_events(rows)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        # Nobody is writing, and the folder is not ours to hold even the index that readers share.
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    return db
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise JournalError(
+            f"cannot write the journal {path}: {error.strerror}: check --data, its owner and its space"
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection for the writer: durable at every commit, checked, and of our schema."""
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        raise JournalError(told(path, error)) from error
+    except JournalError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise JournalError(f"journal {path}: its disk cannot do write-ahead logging: use a local disk or a volume")
+    db.execute("PRAGMA synchronous = FULL")
+    complaint = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if complaint != "ok":
+        raise JournalError(f"journal {path}: {DAMAGED} ({complaint})")
+    migrate(db)

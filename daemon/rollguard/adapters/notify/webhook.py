@@ -1,0 +1,101 @@
+"""Pages as signed webhooks (Standard Webhooks v1), for receivers that are not a pager."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from rollguard.adapters.notify.answers import must_be_taken, secret_of
+from rollguard.core.pages import Page
+from rollguard.core.policy import Webhook
+from rollguard.errors import Unavailable
+from rollguard.ports import Transport
+
+BODY_VERSION = 1
+TIMEOUT_S = 10.0
+
+
+class WebhookNotifier:
+    """``ports.Notifier`` of one address. The secret is read anew for each page."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Webhook,
+        transport: Transport,
+        environ: Mapping[str, str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._settings, self._transport, self._environ, self._now = settings, transport, environ, now
+
+    async def send(self, page: Page) -> None:
+        """See ``ports.Notifier``. The receiver knows repeats of one page by their ``webhook-id``."""
+        now = self._now()
+        message, body = message_id(page), body_of(page)
+        keys = signing_keys(secret_of(self._settings.secret, self._environ))
+        answer = await self._transport.request(
+            "POST",
+            self._settings.url,
+            headers={
+                "Content-Type": "application/json",
+                "webhook-id": message,
+                "webhook-timestamp": str(int(now)),
+                "webhook-signature": " ".join(sign(key, message, int(now), body) for key in keys),
+            },
+            body=body,
+            timeout_s=TIMEOUT_S,
+        )
+        must_be_taken(answer, self.name, range(200, 300))
+
+
+def body_of(page: Page) -> bytes:
+    """The page as versioned JSON: ``type`` is ``page.opened`` or ``page.resolved``, all else under ``data``."""
+    return json.dumps(
+        {
+            "version": BODY_VERSION,
+            "type": "page.resolved" if page.resolve else "page.opened",
+            "timestamp": datetime.fromtimestamp(page.at, UTC).isoformat(timespec="milliseconds"),
+            "data": {
+                "key": page.key,
+                "target": page.target,
+                "summary": page.summary,
+                "severity": page.severity.value,
+                "details": [{"name": name, "text": text} for name, text in page.details],
+                "link": page.link,
+            },
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def message_id(page: Page) -> str:
+    """The same for every attempt at one page, in every life of the guard; different for any other page."""
+    parts = json.dumps([page.key, page.at, page.summary, page.resolve])
+    return f"msg_{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+
+
+def sign(key: bytes, message: str, timestamp: int, body: bytes) -> str:
+    """The signature of Standard Webhooks v1: over the ID, the seconds of this attempt, and the body."""
+    digest = hmac.digest(key, b"%s.%d.%s" % (message.encode(), timestamp, body), "sha256")
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def signing_keys(secret: str) -> list[bytes]:
+    """The keys in ``secret``: one, or while rotating several with spaces between, each ``whsec_`` and base64.
+
+    Raises ``Unavailable`` for anything else, without showing it: a person can mend it while the page waits.
+    """
+    try:
+        keys = [base64.b64decode(part.removeprefix("whsec_"), validate=True) for part in secret.split()]
+    except (binascii.Error, ValueError):
+        keys = []
+    if not keys or not all(keys):
+        raise Unavailable("the webhook's secret is not base64 (it looks like whsec_…): set the one the receiver shows")
+    return keys

@@ -1,0 +1,28 @@
+"""From the signals of a policy to the sources that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rollguard.adapters.signals.http import HttpSource
+from rollguard.adapters.signals.json import JsonSource
+from rollguard.adapters.signals.scrape import ScrapeSource
+from rollguard.core.policy import HttpSignal, JsonSignal, Policy, ScrapeSignal, Signal
+from rollguard.ports import SignalSource, Transport
+
+
+def build_sources(policy: Policy, transport: Transport, environ: Mapping[str, str]) -> list[SignalSource]:
+    """One source per signal, in the policy's order. A platform signal has none: it is read off the snapshots."""
+    sources = (_source(signal, transport, environ) for signal in policy.signals)
+    return [source for source in sources if source is not None]
+
+
+def _source(signal: Signal, transport: Transport, environ: Mapping[str, str]) -> SignalSource | None:
+    match signal:
+        case HttpSignal():
+            return HttpSource(signal, transport)
+        case JsonSignal():
+            return JsonSource(signal, transport)
+        case ScrapeSignal():
+            return ScrapeSource(signal, transport, environ)
+    return None

@@ -1,0 +1,222 @@
+"""A policy file as one core ``Policy``: every section by itself first, so that one mistake hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from rollguard.config import schema, sources
+from rollguard.config.complaints import Complaints, complain
+from rollguard.config.problems import Wrong, shown
+from rollguard.config.rules import to_rule, to_verify_limit
+from rollguard.config.signals import UNITS, Directory, Unit, secret, to_signal
+from rollguard.config.yamltext import Path
+from rollguard.core import policy as core
+from rollguard.core.model import Mode
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "target": schema.Target,
+    "interlocks": schema.Interlocks,
+    "rollback": schema.Rollback,
+    "verify": schema.Verify,
+    "notify": schema.Notify,
+    "heartbeat": schema.Heartbeat,
+    "artifacts": schema.Artifacts,
+}
+
+
+def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
+    """The policy, or None with every mistake among the complaints."""
+    document = complaints.document
+    if not isinstance(document.data, dict):
+        if not complaints.problems:
+            complaints.value((), "a policy is a mapping: version, target, signals, rules, …")
+        return None
+    _refuse_nothing(document.data, (), complaints)
+    file, bad = _validated(document.data, complaints)
+    data: dict[str, Any] = document.data
+    directory = _directory(data.get("signals"), bad, complaints)
+    rules = _rules(data.get("rules"), bad, directory, complaints)
+    sound = {
+        name: model.model_validate(data.get(name, {}))
+        for name, model in _SECTIONS.items()
+        if _is_sound((name,), bad) and (name in data or name not in {"target", "heartbeat"})
+    }
+    target = _target(sound.get("target"), complaints)
+    verify = _verify(sound.get("verify"), directory, complaints)
+    interlocks = _interlocks(sound.get("interlocks"), complaints)
+    rollback = _rollback(sound.get("rollback"), complaints)
+    page = _channels(sound.get("notify"), complaints)
+    if complaints.problems or file is None:
+        return None
+    assert target is not None
+    return core.Policy(
+        target=target,
+        signals=tuple(signal for signal in directory.signals.values() if signal),
+        rules=tuple(rules),
+        mode=Mode[file.mode.upper()],
+        interlocks=interlocks,
+        rollback=rollback,
+        verify=verify,
+        page=page,
+        heartbeat=_heartbeat(file.heartbeat),
+        artifacts=core.Artifacts(dir=file.artifacts.dir, keep_s=file.artifacts.keep),
+        runbook=file.runbook or "",
+        path=document.file,
+        hash=digest,
+    )
+
+
+def _refuse_nothing(value: object, path: Path, complaints: Complaints) -> None:
+    """A key without a value means nothing in a policy; say so once and go on without it."""
+    if value is None:
+        complaints.key(path, f"{shown(path[-1])} has no value" if isinstance(path[-1], str) else "an empty item")
+        complaints.document.broken.add(path)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_nothing(inner, (*path, key), complaints)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_nothing(inner, (*path, index), complaints)
+
+
+def _validated(data: object, complaints: Complaints) -> tuple[schema.PolicyFile | None, list[Path]]:
+    broken = list(complaints.document.broken)
+    try:
+        return schema.PolicyFile.model_validate(data), broken
+    except ValidationError as error:
+        return None, broken + complain(error, schema.PolicyFile, complaints)
+
+
+def _is_sound(path: Path, bad: list[Path]) -> bool:
+    return not any(found[: len(path)] == path for found in bad)
+
+
+def _directory(written: object, bad: list[Path], complaints: Complaints) -> Directory:
+    signals: dict[str, core.Signal | None] = {}
+    units: dict[str, Unit] = {}
+    for name, raw in written.items() if isinstance(written, dict) else ():
+        if ("signals", name, "[key]") in bad:
+            continue
+        signals[name] = None
+        if _is_sound(("signals", name), bad):
+            signal = sources.Signal.model_validate(raw)
+            signals[name] = to_signal(name, signal, complaints)
+            values = signal.json_.values.items() if signal.json_ else ()
+            units |= {f"{name}.{key}": UNITS[value.unit] for key, value in values}
+    return Directory(signals, units)
+
+
+def _rules(written: object, bad: list[Path], directory: Directory, complaints: Complaints) -> list[core.Rule]:
+    rules: list[core.Rule] = []
+    first_line: dict[str, int] = {}
+    for index, raw in enumerate(written if isinstance(written, list) else ()):
+        path: Path = ("rules", index)
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if isinstance(name, str) and name in first_line:
+            said = complaints.written((*path, "name"))
+            message = f"a rule {said} stands on line {first_line[name]} already"
+            complaints.value((*path, "name"), Wrong(message, wanted="a name of its own"))
+        elif isinstance(name, str):
+            first_line[name] = complaints.line((*path, "name"))
+        if _is_sound(path, bad):
+            rule = to_rule(index, schema.Rule.model_validate(raw), directory, complaints)
+            rules += [rule] if rule else []
+    return rules
+
+
+def _target(written: BaseModel | None, complaints: Complaints) -> core.Target | None:
+    if not isinstance(written, schema.Target):
+        return None
+    token = secret("token", written.token_env, written.token_file, ("target",), complaints)
+    return core.Target(name=written.name, app=written.app, token=token, platform=written.platform) if token else None
+
+
+def _verify(written: BaseModel | None, directory: Directory, complaints: Complaints) -> core.Verify:
+    if not isinstance(written, schema.Verify):
+        return core.Verify()
+    for index, name in enumerate(written.require):
+        path: Path = ("verify", "require", index)
+        try:
+            signal = directory.signal(name)
+        except Wrong as wrong:
+            complaints.value(path, wrong)
+            continue
+        if signal is not None and not isinstance(signal, core.HttpSignal | core.JsonSignal):
+            complaints.value(path, Wrong("only an http or json signal can be required", wanted="a probe"))
+    found = (to_verify_limit(i, w, written.settle, directory, complaints) for i, w in enumerate(written.limits))
+    limits = tuple(limit for limit in found if limit)
+    return core.Verify(settle_s=written.settle, require=written.require, limits=limits)
+
+
+def _interlocks(written: BaseModel | None, complaints: Complaints) -> core.Interlocks:
+    if not isinstance(written, schema.Interlocks):
+        return core.Interlocks()
+    path: Path = ("interlocks",)
+    for key, length in (("watch", written.watch), ("proven_after", written.proven_after)):
+        if length > written.release_age:
+            message = f"{key} is longer than release_age"
+            complaints.value((*path, key), Wrong(message, wanted="as short as release_age"))
+    return core.Interlocks(
+        release_age_s=written.release_age,
+        watch_s=written.watch,
+        onset_after_release=written.onset == "after_release",
+        proven_after_s=written.proven_after,
+        furthest_releases=written.furthest.releases,
+        furthest_age_s=written.furthest.age,
+        migration=_migration(written.migration),
+        cooldown_s=written.cooldown,
+        per_release=written.budget.per_release,
+        per_day=written.budget.per_day,
+    )
+
+
+def _migration(written: schema.Migration | None) -> core.Migration | None:
+    if written is None:
+        return None
+    return core.Migration(label=written.label, allow=written.allow, unknown_blocks=written.unknown == "block")
+
+
+def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollback:
+    if not isinstance(written, schema.Rollback):
+        return core.Rollback()
+    path: Path = ("rollback",)
+    if written.max_unavailable == 0:
+        complaints.value((*path, "max_unavailable"), "must be more than 0%: nothing could ever go back")
+    for key, length, longer, bound in (
+        ("wait_timeout", written.wait_timeout, "deadline", written.deadline),
+        ("stability", written.stability, "wait_timeout", written.wait_timeout),
+    ):
+        if length > bound:
+            complaints.value((*path, key), Wrong(f"{key} is longer than {longer}", wanted=f"as short as {longer}"))
+    return core.Rollback(
+        first=written.first.machines,
+        max_unavailable=written.max_unavailable,
+        healthy_floor=written.healthy_floor,
+        wait_timeout_s=written.wait_timeout,
+        stability_s=written.stability,
+        pause_between_s=written.pause_between,
+        deadline_s=written.deadline,
+    )
+
+
+def _channels(written: BaseModel | None, complaints: Complaints) -> tuple[core.Channel, ...]:
+    channels: list[core.Channel] = []
+    for index, channel in enumerate(written.page if isinstance(written, schema.Notify) else ()):
+        path: Path = ("notify", "page", index)
+        if (channel.pagerduty is None) == (channel.webhook is None):
+            complaints.value(path, "a channel is either pagerduty or webhook")
+        elif (duty := channel.pagerduty) is not None:
+            within = (*path, "pagerduty")
+            key = secret("routing_key", duty.routing_key_env, duty.routing_key_file, within, complaints)
+            channels += [core.PagerDuty(routing_key=key, url=duty.url)] if key else []
+        elif (hook := channel.webhook) is not None:
+            signing = secret("secret", hook.secret_env, hook.secret_file, (*path, "webhook"), complaints)
+            channels += [core.Webhook(url=hook.url, secret=signing)] if signing else []
+    return tuple(channels)
+
+
+def _heartbeat(written: schema.Heartbeat | None) -> core.Heartbeat | None:
+    return core.Heartbeat(url=written.url, every_s=written.every) if written and written.url else None

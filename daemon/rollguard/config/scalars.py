@@ -1,0 +1,171 @@
+"""The kinds of values a policy holds, as pydantic types: each reads itself and knows its JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
+
+from rollguard.config import quantity
+from rollguard.config.problems import Wrong, shown
+from rollguard.config.selector import selector
+from rollguard.core import policy as core
+
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
+ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+TEXT_CHARS_MAX = 500
+URL_CHARS_MAX = 2048
+INTERVAL_S_MIN = 0.1
+RUN_MAX = 100
+
+VARIABLE_SCHEMA = {"type": "string", "pattern": r"\$\{"}
+
+
+def as_written(**schema: object) -> WithJsonSchema:
+    """The JSON Schema of a value, which may also stand in a ``${VARIABLE}``."""
+    return WithJsonSchema({"anyOf": [schema, VARIABLE_SCHEMA]})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``3 in a row`` (``of`` None) or ``3 of 5``."""
+
+    k: int
+    of: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """``2 in 5m``."""
+
+    k: int
+    within_s: float
+
+
+def _matching(pattern: str, wanted: str, *, secret: bool = False) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern.strip("^$"), value, re.ASCII):
+            return value
+        said = "must be" if secret or not isinstance(value, str) else f"{shown(value)} is not"
+        raise Wrong(f"{said} {wanted}", wanted=wanted, secret=secret)
+
+    return read
+
+
+def _interval(value: object) -> float:
+    seconds = quantity.duration_s(value)
+    if seconds < INTERVAL_S_MIN:
+        least = quantity.duration_text(INTERVAL_S_MIN)
+        raise Wrong(f"{value} is shorter than {least}", wanted=f"at least {least}")
+    return seconds
+
+
+def _positive(value: object) -> float:
+    seconds = quantity.duration_s(value)
+    if seconds == 0:
+        raise Wrong("must be longer than 0s", wanted="longer than 0s")
+    return seconds
+
+
+def _number(value: object) -> float:
+    return quantity.in_dimension(quantity.quantity(value), quantity.Dimension.NUMBER)
+
+
+def _count(value: object) -> int:
+    wanted = "a whole number"
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    return value
+
+
+def _flag(value: object) -> bool:
+    if value in ("true", "false") or isinstance(value, bool):
+        return value in (True, "true")
+    raise Wrong("must be true or false", wanted="true or false")
+
+
+def _text(value: object) -> str:
+    wanted = f"one line of text, up to {TEXT_CHARS_MAX} characters"
+    if not isinstance(value, str):
+        raise Wrong("must be text; put it in quotes", wanted=wanted)
+    if not value.strip() or len(value) > TEXT_CHARS_MAX or not value.isprintable():
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    return value
+
+
+def _url(value: object) -> str:
+    wanted = "an address such as https://app.example.com/health"
+    if not isinstance(value, str) or len(value) > URL_CHARS_MAX or not value.isprintable() or " " in value:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    if re.match(r"[^/]*//[^/?#]*@", value):
+        raise Wrong("an address must not hold a user or a password", wanted="an address without a user", secret=True)
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise Wrong(f"{shown(value)} is not {wanted}", wanted=wanted)
+    if parts.fragment:
+        raise Wrong("an address to ask has no # part", wanted=wanted)
+    return value
+
+
+def _url_or_off(value: object) -> str:
+    return "" if value == "" else _url(value)
+
+
+def _run(value: object) -> Run:
+    wanted = "a run such as 3 in a row, or 3 of 5"
+    found = isinstance(value, str) and re.fullmatch(r"(\d{1,3}) +(?:in a row|of +(\d{1,3}))", value, re.ASCII)
+    if not found:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    k, of = int(found[1]), int(found[2]) if found[2] else None
+    if not 1 <= k <= (of or RUN_MAX) <= RUN_MAX:
+        raise Wrong(f"must be {wanted}, from 1 and up to {RUN_MAX}", wanted=wanted)
+    return Run(k, of)
+
+
+def _times(value: object) -> Times:
+    wanted = "a count in a time such as 2 in 5m"
+    found = isinstance(value, str) and re.fullmatch(r"(\d{1,3}) +in +(\S+)", value, re.ASCII)
+    if not found or not 1 <= int(found[1]) <= RUN_MAX:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    return Times(int(found[1]), _positive(found[2]))
+
+
+def _folder(value: object) -> str:
+    text = _text(value)
+    if text.startswith(("/", "~")) or ".." in text.split("/") or "\\" in text:
+        raise Wrong("must be a folder inside the data folder, such as artifacts/rollback", wanted="a relative folder")
+    return text
+
+
+_env_name = _matching(ENV_PATTERN, "the name of an environment variable, not the secret itself", secret=True)
+_name = _matching(NAME_PATTERN, "a name of a-z, 0-9, - and _ that begins with a letter")
+_duration: dict[str, Any] = {"type": "string", "pattern": quantity.DURATION_PATTERN}
+
+Duration = Annotated[float, BeforeValidator(quantity.duration_s), as_written(**_duration)]
+Positive = Annotated[float, BeforeValidator(_positive), as_written(**_duration)]
+Interval = Annotated[float, BeforeValidator(_interval), as_written(**_duration)]
+Percent = Annotated[float, BeforeValidator(quantity.ratio), as_written(type="string", pattern=quantity.PERCENT_PATTERN)]
+Limit = Annotated[quantity.Quantity, PlainValidator(quantity.quantity), WithJsonSchema({"type": ["string", "number"]})]
+Number = Annotated[float, BeforeValidator(_number), as_written(type="number")]
+Count = Annotated[int, BeforeValidator(_count), as_written(type="integer", minimum=0)]
+Flag = Annotated[bool, BeforeValidator(_flag), as_written(type="boolean")]
+Name = Annotated[str, BeforeValidator(_name), as_written(type="string", pattern=NAME_PATTERN)]
+Key = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
+EnvName = Annotated[str, BeforeValidator(_env_name), WithJsonSchema({"type": "string", "pattern": ENV_PATTERN})]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "maxLength": TEXT_CHARS_MAX})]
+Url = Annotated[str, BeforeValidator(_url), as_written(type="string", pattern="^https?://")]
+UrlOrOff = Annotated[str, BeforeValidator(_url_or_off), as_written(type="string", pattern="^(https?://.*)?$")]
+Folder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
+Series = Annotated[core.Selector, PlainValidator(selector), WithJsonSchema({"type": "string"})]
+InARow = Annotated[Run, PlainValidator(_run), as_written(type="string", pattern=r"^\d+ +(in a row|of +\d+)$")]
+InTime = Annotated[Times, PlainValidator(_times), as_written(type="string", pattern=r"^\d+ +in +\S+$")]

@@ -1,0 +1,243 @@
+"""What a policy file may hold: one frozen model per mapping, strict about keys. Descriptions are shown by editors.
+
+What the values mean together (which rule may use which signal, which limit needs which unit) is in ``rules``,
+``signals`` and ``convert``. ``python -m rollguard.config`` prints the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from rollguard.config.scalars import (
+    VARIABLE_SCHEMA,
+    Count,
+    Duration,
+    EnvName,
+    Folder,
+    InARow,
+    Interval,
+    InTime,
+    Key,
+    Limit,
+    Name,
+    Percent,
+    Positive,
+    Text,
+    Url,
+    UrlOrOff,
+)
+from rollguard.config.section import Section, doc, need
+from rollguard.config.sources import Signal
+
+SIGNALS_MAX = 100
+RULES_MAX = 200
+
+ModeName = Annotated[
+    Literal["observe", "page", "enforce"],
+    WithJsonSchema({"anyOf": [{"enum": ["observe", "page", "enforce"]}, VARIABLE_SCHEMA]}),
+]
+
+
+class On(Section):
+    """Who must agree before a rule fires: one sick machine is not a bad release."""
+
+    machines: Percent = doc("Share of the release's machines that must breach together, such as 50%.", default="50%")
+    or_: Literal["edge"] | None = doc("Fire as well when the edge alone breaches.", alias="or")
+
+
+class QuantileOf(Section):
+    """A quantile of a histogram."""
+
+    of: Text = need("Histogram of a scrape signal: `signal.histogram`.")
+    q: Percent = need("Which quantile, such as 95%.")
+
+
+class VerifyLimit(Section):
+    """A limit that the restored release must keep: `value` or `ratio`, with `above` or `below`."""
+
+    value: Text | None = doc("A number of a json signal: `signal.value`.")
+    ratio: Text | None = doc("Two counters: `signal.errors / signal.requests`, over the whole settle time.")
+    above: Limit | None = doc("Not restored while above this limit. In the unit of what it limits.")
+    below: Limit | None = doc("Not restored while below this limit. In the unit of what it limits.")
+
+
+class Rule(VerifyLimit):
+    """A threshold of the runbook and what it asks for. Exactly one condition: `failing`, `value`, `ratio`,
+    `quantile`, `crashed` or `report`.
+    """
+
+    name: Name = need("Name of the rule, unique in the file; pages and metrics carry it.")
+    signal: Text | None = doc("Signal that `failing` or `crashed` is about.")
+    failing: InARow | None = doc("Failed probes of an http or json signal: `3 in a row`, or `3 of 5`.")
+    crashed: InTime | None = doc("A machine ended unasked that often: `2 in 5m`. Of a platform signal.")
+    quantile: QuantileOf | None = doc("A quantile of a histogram, over the time `over`.")
+    report: tuple[Name, ...] | None = doc("Kinds of reports, by people or systems, that fire at once.", min_length=1)
+    above: Limit | None = doc("Fires above this limit. In the unit of what it limits: 1%, 3000ms, or a bare number.")
+    below: Limit | None = doc("Fires below this limit. In the unit of what it limits: 99%, 3000ms, or a bare number.")
+    over: Positive | None = doc("Time over which counts are summed.")
+    min_requests: Count | None = doc("No verdict with fewer requests than this within `over`.", ge=1)
+    for_: Duration | None = doc("How long the breach must last without a break.", alias="for")
+    on: On | None = doc("Who must agree. Default: 50% of the machines, or the edge where the signal asks it.")
+    then: Literal["page", "rollback"] = need("What a firing rule asks for.")
+    mode: ModeName | None = doc("The most this rule may do; the least of this, the policy's and the guard's counts.")
+    cite: Text | None = doc("The line of the runbook that this rule is made from; quoted in pages.")
+
+
+class Target(Section):
+    """The app under guard."""
+
+    name: Name = need("Name of the target: in pages, metrics, and on the command line.")
+    platform: Literal["fly"] = need("Where the app runs.")
+    app: Name = need("Name of the app on the platform.")
+    token_env: EnvName | None = doc("Environment variable that holds the platform's token.")
+    token_file: Text | None = doc("File that holds the platform's token; read at each use.")
+
+
+class Furthest(Section):
+    """How far back a rollback may go."""
+
+    releases: Count = doc("At most so many releases back.", default=1, ge=1, le=100)
+    age: Positive = doc("Never to a release older than this.", default="7d")
+
+
+class Migration(Section):
+    """Never past a database migration that is not known to be compatible."""
+
+    label: Text = need("Label of the image that says what the build needs of the database.")
+    allow: tuple[Text, ...] = need("Values of the label with which going back is safe.", min_length=1)
+    unknown: Literal["block", "allow"] = doc("What a missing label means.", default="block")
+
+
+class Budget(Section):
+    """The most automatic rollbacks, over rolling time."""
+
+    per_release: Count = doc("Per release: 1, or 0 for none. Never two for one bad release.", default=1, le=1)
+    per_day: Count = doc("In 24 hours.", default=3, le=100)
+
+
+class Interlocks(Section):
+    """Reasons not to act although a rule fires; a person is paged instead."""
+
+    release_age: Positive = doc("Older than this, it was not the release: page.", default="24h")
+    watch: Positive = doc("How long after its deploy a release is watched most closely.", default="1h")
+    onset: Literal["after_release", "any"] = doc(
+        "`after_release`: what was broken before the deploy pages; `any`: it does not matter.", default="after_release"
+    )
+    proven_after: Positive = doc("A release is proven once it ran clean for so long.", default="10m")
+    furthest: Furthest = doc("How far back a rollback may go.", default=Furthest())
+    migration: Migration | None = doc("Which releases must not be undone because of their database migration.")
+    cooldown: Duration = doc("Least time between two automatic rollbacks.", default="30m")
+    budget: Budget = doc("The most automatic rollbacks.", default=Budget())
+
+
+class First(Section):
+    """The machines that go back first, before the rest."""
+
+    machines: Count = doc("How many.", default=1, ge=1, le=100)
+
+
+class Rollback(Section):
+    """How to go back: rolling, above a floor of healthy machines."""
+
+    first: First = doc("Which machines go first.", default=First())
+    max_unavailable: Percent = doc("Most machines of a group in flight at once.", default="25%")
+    healthy_floor: Percent = doc("Never take down a healthy machine below this share of a group.", default="75%")
+    wait_timeout: Positive = doc("Longest wait for one machine to be healthy.", default="5m")
+    stability: Duration = doc("How long a machine without checks must run to count as healthy.", default="15s")
+    pause_between: Duration = doc("Pause between a machine going healthy and the next going down.", default="10s")
+    deadline: Positive = doc("Longest time for the whole rollback; then people take over.", default="15m")
+
+
+class Verify(Section):
+    """How the restored release is judged."""
+
+    settle: Positive = doc("For how long.", default="5m")
+    require: tuple[Text, ...] = doc("Probes (http or json signals) that must succeed.", default=())
+    limits: tuple[VerifyLimit, ...] = doc('The runbook\'s "check for" list.', default=())
+
+
+class PagerDuty(Section):
+    """A PagerDuty service, by its Events v2 integration."""
+
+    routing_key_env: EnvName | None = doc("Environment variable that holds the routing key.")
+    routing_key_file: Text | None = doc("File that holds the routing key.")
+    url: Url = doc("Where events go.", default="https://events.pagerduty.com/v2/enqueue")
+
+
+class Webhook(Section):
+    """A signed webhook, with Standard Webhooks headers."""
+
+    url: Url = need("Where pages go.")
+    secret_env: EnvName | None = doc("Environment variable that holds the signing secret.")
+    secret_file: Text | None = doc("File that holds the signing secret.")
+
+
+class Channel(Section):
+    """One way to reach a person: `pagerduty` or `webhook`."""
+
+    pagerduty: PagerDuty | None = doc("A PagerDuty service.")
+    webhook: Webhook | None = doc("A signed webhook.")
+
+
+class Notify(Section):
+    """Whom to tell."""
+
+    page: tuple[Channel, ...] = doc("Where pages go; all of them.", default=())
+
+
+class Heartbeat(Section):
+    """A dead man's switch: an address that is asked while the guard is well."""
+
+    url: UrlOrOff = need("Address to ask. Empty: off.")
+    every: Interval = doc("How often.", default="60s")
+
+
+class Artifacts(Section):
+    """The record of each rollback."""
+
+    dir: Folder = doc("Folder inside the data folder.", default="artifacts/rollback")
+    keep: Positive = doc("How long records are kept.", default="30d")
+
+
+class PolicyFile(Section):
+    """A Rollguard policy: one app under guard, and the runbook of its team as data."""
+
+    version: Literal[1] = need("Version of this format: 1.")
+    runbook: Url | None = doc("Address of the runbook that people read.")
+    target: Target = need("The app under guard.")
+    mode: ModeName = doc(
+        "The most this policy may do: observe (record only), page, or enforce (roll back).", default="observe"
+    )
+    signals: dict[Key, Signal] = need("Sources of readings, by name.", min_length=1, max_length=SIGNALS_MAX)
+    rules: tuple[Rule, ...] = need("The thresholds of the runbook.", min_length=1, max_length=RULES_MAX)
+    interlocks: Interlocks = doc("Reasons not to act.", default=Interlocks())
+    rollback: Rollback = doc("How to go back.", default=Rollback())
+    verify: Verify = doc("How the restored release is judged.", default=Verify())
+    notify: Notify = doc("Whom to tell.", default=Notify())
+    heartbeat: Heartbeat | None = doc("A dead man's switch.")
+    artifacts: Artifacts = doc("The record of each rollback.", default=Artifacts())
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, for editors: completion, hover texts, and red lines under unknown keys."""
+    found = PolicyFile.model_json_schema(schema_generator=_ForEditors)
+    return {"$schema": _ForEditors.schema_dialect, **found, "title": "Rollguard policy"}
+
+
+class _ForEditors(GenerateJsonSchema):
+    """Defaults as they are written in a file, and no ``null``, which a policy never means."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if isinstance(schema.get("default"), bool | int | str | tuple):
+            return super().default_schema(schema)
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False

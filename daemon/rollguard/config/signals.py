@@ -1,0 +1,182 @@
+"""Signals of a policy file as core values, and the directory by which rules refer to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollguard.config import sources
+from rollguard.config.complaints import Complaints
+from rollguard.config.problems import Wrong, did_you_mean, shown
+from rollguard.config.quantity import Dimension, duration_text
+from rollguard.config.yamltext import Path
+from rollguard.core.policy import (
+    HttpSignal,
+    JsonSignal,
+    JsonValue,
+    PlatformSignal,
+    Scope,
+    ScrapeSignal,
+    SecretRef,
+    Signal,
+)
+
+KINDS = ("http", "json", "scrape", "platform")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How the answer's number becomes base units, and how a limit on it must be written."""
+
+    scale: float
+    dimension: Dimension
+    suffix: str
+
+
+UNITS: Mapping[str | None, Unit] = {
+    "ms": Unit(0.001, Dimension.TIME, "ms"),
+    "s": Unit(1.0, Dimension.TIME, "s"),
+    "percent": Unit(0.01, Dimension.RATIO, "%"),
+    "ratio": Unit(1.0, Dimension.RATIO, "%"),
+    "bytes": Unit(1.0, Dimension.SIZE, "B"),
+    None: Unit(1.0, Dimension.NUMBER, ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Signals by name (None: written, but not sound, which is a complaint of its own), and the units of JSON values."""
+
+    signals: Mapping[str, Signal | None]
+    units: Mapping[str, Unit]
+
+    def signal(self, name: str, offset: int = 0) -> Signal | None:
+        """The signal of that name, or None if it is not sound. Raises ``Wrong`` if there is none."""
+        if name not in self.signals:
+            hint = did_you_mean(name, self.signals)
+            raise Wrong(f"there is no signal {shown(name)}{hint}", wanted="a signal of this file", offset=offset)
+        return self.signals[name]
+
+    def entry(self, key: str, offset: int = 0) -> tuple[Signal, str] | None:
+        """The signal and the name within it that ``signal.name`` means, as ``signal``. Raises ``Wrong``."""
+        name, dot, within = key.partition(".")
+        signal = self.signal(name, offset)
+        if signal is None:
+            return None
+        entries = names_of(signal)
+        wanted = "a number of a signal of this file"
+        if not dot:
+            example = f"; write {name}.{entries[0]}" if entries else " and has no numbers"
+            raise Wrong(f"{shown(name)} is a signal{example}", wanted=wanted, offset=offset)
+        if within not in entries:
+            hint = did_you_mean(within, entries)
+            message = f"signal {shown(name)} has no {shown(within)}{hint}"
+            raise Wrong(message, wanted=wanted, offset=offset + len(name) + 1)
+        return signal, within
+
+
+def names_of(signal: Signal) -> list[str]:
+    """What rules can ask of a signal, after the dot."""
+    match signal:
+        case JsonSignal():
+            return [value.name for value in signal.values]
+        case ScrapeSignal():
+            return [*signal.counters, *signal.histograms]
+        case _:
+            return []
+
+
+def asks_edge(signal: Signal) -> bool:
+    """Whether some readings of the signal are of the edge."""
+    match signal:
+        case HttpSignal() | JsonSignal():
+            return Scope.EDGE in signal.scopes
+        case ScrapeSignal():
+            return signal.machine_label is None
+        case PlatformSignal():
+            return False
+
+
+def to_signal(name: str, written: sources.Signal, complaints: Complaints) -> Signal | None:
+    """The core signal, or None with its mistakes among the complaints."""
+    path: Path = ("signals", name)
+    given = [kind for kind in KINDS if getattr(written, "json_" if kind == "json" else kind) is not None]
+    if len(given) != 1:
+        message = f"a signal has exactly one of {', '.join(KINDS)}"
+        complaints.key((*path, given[1]) if given else path, message)
+        return None
+    probe, within = written.http or written.json_ or written.scrape, (*path, given[0])
+    if probe is not None and probe.timeout >= written.every:
+        timeout, every = duration_text(probe.timeout), duration_text(written.every)
+        message = f"timeout ({timeout}) must be shorter than every ({every})"
+        complaints.value((*within, "timeout"), Wrong(message, wanted="shorter than every"))
+    if written.http:
+        return _http(name, written.every, written.http)
+    if written.json_:
+        return _json(name, written.every, written.json_, within, complaints)
+    if written.scrape:
+        return _scrape(name, written.every, written.scrape, within, complaints)
+    return PlatformSignal(name=name, every_s=written.every)
+
+
+def _http(name: str, every_s: float, probe: sources.HttpProbe) -> HttpSignal:
+    return HttpSignal(
+        name=name,
+        every_s=every_s,
+        url=probe.url,
+        scopes=frozenset(map(Scope, probe.scope)),
+        timeout_s=probe.timeout,
+        ok_status=frozenset(probe.ok_status),
+    )
+
+
+def _json(name: str, every_s: float, probe: sources.JsonProbe, path: Path, complaints: Complaints) -> JsonSignal:
+    values: list[JsonValue] = []
+    for key, value in probe.values.items():
+        steps = tuple(value.path.split("."))
+        if not all(steps):
+            complaints.value((*path, "values", key, "path"), "a path is keys joined by single dots: metrics.uptime")
+        values.append(JsonValue(name=key, path=steps, scale=UNITS[value.unit].scale, gap_when=value.gap_when))
+    return JsonSignal(
+        name=name,
+        every_s=every_s,
+        url=probe.url,
+        scopes=frozenset(map(Scope, probe.scope)),
+        timeout_s=probe.timeout,
+        ok_status=frozenset(probe.ok_status),
+        values=tuple(values),
+    )
+
+
+def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complaints: Complaints) -> ScrapeSignal:
+    if not page.counters and not page.histograms:
+        complaints.value(path, "a scrape signal needs counters or histograms")
+    for key, series in page.histograms.items():
+        if key in page.counters:
+            complaints.key((*path, "histograms", key), f"{shown(key)} is the name of a counter already")
+        if not series.name.endswith("_bucket"):
+            wanted = "the series of a histogram, which ends in _bucket"
+            message = f"a histogram is read from its buckets; write {series.name}_bucket"
+            complaints.value((*path, "histograms", key), Wrong(message, wanted=wanted))
+    return ScrapeSignal(
+        name=name,
+        every_s=every_s,
+        url=page.url,
+        timeout_s=page.timeout,
+        counters=page.counters,
+        histograms=page.histograms,
+        machine_label=None if page.machine_label == "none" else page.machine_label,
+        token=secret("token", page.token_env, page.token_file, path, complaints, required=False),
+        counts_probes=page.counts_probes,
+    )
+
+
+def secret(
+    name: str, env: str | None, file: str | None, path: Path, complaints: Complaints, *, required: bool = True
+) -> SecretRef | None:
+    """Where a secret is. ``NAME_env`` or ``NAME_file``, not both."""
+    if env and file:
+        complaints.key((*path, f"{name}_file"), f"write {name}_env or {name}_file, not both")
+    elif required and not env and not file:
+        complaints.value((*path, f"{name}_env"), f"missing key '{name}_env' (or '{name}_file')")
+    return SecretRef(env, file) if env or file else None

@@ -1,0 +1,78 @@
+"""What a policy file may say about signals. Descriptions are shown by editors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rollguard.config.scalars import Count, EnvName, Flag, Interval, Key, Number, Positive, Series, Text, Url
+from rollguard.config.section import Section, doc, need
+
+ScopeName = Literal["machine", "edge"]
+StatusCode = Annotated[Count, Field(ge=100, le=599)]
+
+
+class HttpProbe(Section):
+    """GET an address; the probe succeeds when the status is expected and the answer in time."""
+
+    url: Url = need("Address to ask, as users would. With scope machine, each machine is asked for it by name.")
+    scope: tuple[ScopeName, ...] = doc(
+        "Whom to ask: every machine by itself, and the edge as users see it.", default=("machine", "edge"), min_length=1
+    )
+    timeout: Positive = doc("Longest wait for the answer; shorter than `every`.", default="2s")
+    ok_status: tuple[StatusCode, ...] = doc("Statuses that count as success.", default=(200,), min_length=1)
+
+
+class JsonNumber(Section):
+    """One number of a JSON answer."""
+
+    path: Text = need("Keys from the top of the answer to the number, joined by dots: `metrics.uptime.overall`.")
+    unit: Literal["ms", "s", "percent", "ratio", "bytes"] | None = doc(
+        "Unit of the number in the answer. Limits on it must be written with a unit of the same kind; "
+        "without `unit`, as bare numbers."
+    )
+    gap_when: Number | None = doc("This number, in the answer's own unit, means that there is no reading yet.")
+
+
+class JsonProbe(HttpProbe):
+    """GET an address and read numbers from its JSON answer. Also a probe, by its status."""
+
+    scope: tuple[ScopeName, ...] = doc(
+        "Whom to ask: every machine by itself, the edge, or both.", default=("machine",), min_length=1
+    )
+    values: dict[Key, JsonNumber] = need("The numbers to read, by the names that rules use.", min_length=1)
+
+
+class Scrape(Section):
+    """Read counters and histograms from a metrics page (OpenMetrics or Prometheus text, also `/federate`)."""
+
+    url: Url = need("Address of the metrics page.")
+    token_env: EnvName | None = doc("Environment variable that holds the bearer token.")
+    token_file: Text | None = doc("File that holds the bearer token; read at each use.")
+    timeout: Positive = doc("Longest wait for the page; shorter than `every`.", default="5s")
+    machine_label: Text = doc(
+        "Label that names the machine of a series; `none` when the series are of the edge.", default="instance"
+    )
+    counts_probes: Flag = doc(
+        "Whether the counted requests include this guard's own probes, which are then subtracted.",
+        default=True,
+    )
+    counters: dict[Key, Series] = doc("Counters to read, by the names that rules use.", default={})
+    histograms: dict[Key, Series] = doc(
+        "Histograms to read, by the names that rules use; the series end in `_bucket`.", default={}
+    )
+
+
+class Platform(Section):
+    """What the platform says of its machines: states, exits, checks, releases."""
+
+
+class Signal(Section):
+    """A named source of readings: exactly one of `http`, `json`, `scrape`, `platform`."""
+
+    http: HttpProbe | None = doc("A probe of an address.")
+    json_: JsonProbe | None = doc("Numbers from a JSON answer.", alias="json")
+    scrape: Scrape | None = doc("Counters and histograms from a metrics page.")
+    platform: Platform | None = doc("The platform's word on its machines. Write `platform: {}`.")
+    every: Interval = need("How often to look, such as 5s.")

@@ -1,0 +1,224 @@
+"""Rules that ask every machine by itself, and the edge: k failures, a value beyond its limit, crashes.
+
+What a subject says is one ``Answer``; how many machines must say it is the rule's quorum (one sick machine is not
+a bad release).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rollguard.core import text
+from rollguard.core.finding import Blame, Finding, RuleState, Trigger
+from rollguard.core.fleet import Tenure, View
+from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, stale_after_s
+from rollguard.core.model import EDGE, GapKind, Reading
+from rollguard.core.policy import Condition, Crashed, Failing, Rule, Scope, Signal, Threshold
+
+
+def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> Finding:
+    signal = evidence.policy.signal(condition.signal)
+    ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
+    finding = _by_quorum(rule, evidence, signal, ask)
+    if finding.firing and finding.blame is Blame.RELEASE and _hard_down(finding, evidence, signal, ask):
+        finding = replace(finding, trigger=Trigger.HARD_DOWN)
+    return finding
+
+
+def _probe_answer(
+    condition: Failing, signal: Signal, evidence: Evidence, subject: str, since: float, now: float
+) -> Answer:
+    seen = [r for r in evidence.windows.since(signal.name, subject, since) if r.gap is None]
+    if not _fresh(seen, signal, max(since, evidence.alive_since), now):
+        return Answer(subject=subject, say=Say.NOTHING, detail="no answer")
+    last = seen[-condition.of :] if condition.of else _trailing_failures(seen)
+    failed = [r for r in last if r.value == 0.0]
+    if not failed:
+        return Answer(subject=subject, say=Say.WELL, value=0.0)
+    say = Say.BREACH if len(failed) >= condition.k else Say.SOON
+    return Answer(subject=subject, say=say, value=float(len(failed)), since=failed[0].at, detail=failed[-1].detail)
+
+
+def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
+    """The failed probes after the last one that succeeded, oldest first."""
+    run: list[Reading] = []
+    for reading in reversed(seen):
+        if reading.value != 0.0:
+            break
+        run.append(reading)
+    return run[::-1]
+
+
+def _hard_down(finding: Finding, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
+    """Every serving machine fails, and so does the edge where it is asked: nobody is served."""
+    if len(finding.machines) < len(evidence.view.serving):
+        return False
+    return not has_edge(signal) or ask(EDGE, evidence.view.whole_since).say in {Say.BREACH, Say.SOON}
+
+
+def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) -> Finding:
+    signal = evidence.policy.signal(condition.key.partition(".")[0])
+    ask = lambda subject, since: threshold_answer(condition, signal, evidence, subject, since, now)
+    return _by_quorum(rule, evidence, signal, ask)
+
+
+def threshold_answer(
+    condition: Threshold, signal: Signal, evidence: Evidence, subject: str, since: float, now: float
+) -> Answer:
+    """One subject's value against the limit: it must be beyond it in every reading for ``for_s``; gaps do not count."""
+    every = evidence.windows.since(condition.key, subject, since)
+    seen = [r for r in every if r.gap is None and r.value is not None]
+    if every and every[-1].gap is GapKind.NO_TRAFFIC and _fresh(every, signal, since, now):
+        return Answer(subject=subject, say=Say.QUIET, detail="no traffic")
+    if not _fresh(seen, signal, max(since, evidence.alive_since), now):
+        return Answer(subject=subject, say=Say.NOTHING, detail=str(every[-1].gap) if every else "no answer")
+    run: list[Reading] = []
+    for reading in reversed(seen):
+        if not beyond(reading.value or 0.0, condition.limit, above=condition.above):
+            break
+        run.append(reading)
+    if not run:
+        return Answer(subject=subject, say=Say.WELL, value=seen[-1].value if seen else None)
+    held_s = run[0].at - run[-1].at
+    say = Say.BREACH if held_s >= condition.for_s else Say.SOON
+    return Answer(subject=subject, say=say, value=run[0].value, since=run[-1].at)
+
+
+def _fresh(seen: Sequence[Reading], signal: Signal, since: float, now: float) -> bool:
+    """Whether there is something to judge: a reading that is not too old. A young subject is given its time."""
+    if not seen:
+        return now - since <= stale_after_s(signal)
+    return now - seen[-1].at <= stale_after_s(signal)
+
+
+def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> Finding:
+    view, condition = evidence.view, rule.condition
+    assert isinstance(condition, Failing | Threshold)
+    scopes = getattr(signal, "scopes", frozenset({Scope.MACHINE}))
+    members = view.serving if Scope.MACHINE in scopes else ()
+    answers = [ask(t.machine, t.since) for t in members]
+    edge = ask(EDGE, view.whole_since) if has_edge(signal) and rule.quorum.or_edge else None
+    breaching = [a for a in answers if a.say is Say.BREACH]
+    need = _need(rule, view, len(members))
+    limit = getattr(condition, "limit", None)
+
+    def finding(state: RuleState, sentence: str, blame: Blame = Blame.RELEASE, who: Sequence[Answer] = ()) -> Finding:
+        return Finding(
+            rule=rule,
+            state=state,
+            sentence=sentence,
+            value=_worst(who, condition),
+            limit=limit,
+            blame=blame,
+            machines=tuple(a.subject for a in who if a.subject != EDGE),
+            since=min((a.since for a in who if a.since is not None), default=None),
+        )
+
+    if members and len(breaching) >= need:
+        others = [ask(t.machine, t.since) for t in view.others if t.started]
+        alike = sum(a.say is Say.BREACH for a in others)
+        if others and alike * len(members) >= len(breaching) * len(others):
+            words = _words(condition, breaching)
+            return finding(
+                RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE, breaching
+            )
+        return finding(RuleState.FIRING, f"{_words(condition, breaching)} on {_of(breaching, members)}", who=breaching)
+    if edge is not None and edge.say is Say.BREACH:
+        blame = Blame.RELEASE if view.whole else Blame.EVERYONE
+        return finding(RuleState.FIRING, f"{_words(condition, [edge])} at the edge", blame, [*breaching, edge])
+    if breaching:
+        names = text.listing([a.subject for a in breaching])
+        sentence = f"machine {names}, not the release: {_words(condition, breaching)} ({_of(breaching, members)})"
+        return finding(RuleState.FIRING, sentence, Blame.MACHINE, breaching)
+    asked = [*answers, *([edge] if edge is not None else [])]
+    silent = [a for a in asked if a.say is Say.NOTHING]
+    if not asked or len(silent) == len(asked) or (members and len(members) - len(_silent(answers)) < need):
+        return finding(RuleState.BLIND, f"no readings of {signal.name}: {_why_silent(silent, members)}")
+    soon = [a for a in asked if a.say is Say.SOON]
+    if soon:
+        return finding(
+            RuleState.PENDING, f"{_words(condition, soon)} on {text.listing([a.subject for a in soon])}", who=soon
+        )
+    return finding(
+        RuleState.CLEAR,
+        f"well on {len(asked) - len(silent)} of {len(asked)}",
+        who=[a for a in asked if a.value is not None],
+    )
+
+
+def _need(rule: Rule, view: View, members: int) -> int:
+    """Machines that must agree. Beside machines on another digest, one new machine is enough."""
+    return 1 if not view.whole else max(1, math.ceil(rule.quorum.machines * members))
+
+
+def _silent(answers: Sequence[Answer]) -> list[Answer]:
+    return [a for a in answers if a.say is Say.NOTHING]
+
+
+def _why_silent(silent: Sequence[Answer], members: Sequence[Tenure]) -> str:
+    if not members and not silent:
+        return "no machine of the release is started"
+    return (
+        f"{silent[0].detail or 'no answer'} from {text.listing([a.subject for a in silent])}" if silent else "no answer"
+    )
+
+
+def _worst(answers: Sequence[Answer], condition: Condition) -> float | None:
+    values = [a.value for a in answers if a.value is not None]
+    if not values:
+        return None
+    return max(values) if getattr(condition, "above", True) else min(values)
+
+
+def _of(some: Sequence[Answer], members: Sequence[Tenure]) -> str:
+    return f"{len(some)} of {len(members)} machine{'s' if len(members) != 1 else ''}"
+
+
+def _words(condition: Failing | Threshold, answers: Sequence[Answer]) -> str:
+    since = min((a.since for a in answers if a.since is not None), default=None)
+    when = f" since {text.clock(since)}" if since is not None else ""
+    if isinstance(condition, Failing):
+        count = max(int(a.value or 0) for a in answers)
+        how = f"{count} in a row" if condition.of is None else f"{count} of the last {condition.of}"
+        return f"{condition.signal} failed {how} ({answers[0].detail or 'no answer'}){when}"
+    side = "above" if condition.above else "below"
+    value = _worst(answers, condition)
+    return f"{condition.key} {value:g} {side} {condition.limit:g}{when}"
+
+
+def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> Finding:
+    """Machines that ended unasked, again and again, since they run this digest."""
+    cohort = evidence.view.cohort
+    counts = {
+        t.machine: sum(not e.requested and e.at >= max(t.digest_since, now - condition.within_s) for e in t.exits)
+        for t in cohort
+    }
+    looping = tuple(m for m, count in counts.items() if count >= condition.k)
+    worst = max(counts.values(), default=0)
+    need = _need(rule, evidence.view, len(cohort))
+    since = min((e.at for t in cohort for e in t.exits if not e.requested and e.at >= t.digest_since), default=None)
+    words = f"crashed {worst} times in {text.seconds(condition.within_s)}"
+
+    def make(state: RuleState, sentence: str, blame: Blame = Blame.RELEASE) -> Finding:
+        return Finding(
+            rule=rule,
+            state=state,
+            sentence=sentence,
+            value=float(worst),
+            limit=float(condition.k),
+            blame=blame,
+            machines=looping,
+            since=since,
+        )
+
+    if not cohort:
+        return make(RuleState.BLIND, "no machine runs the release")
+    if len(looping) >= need:
+        return make(RuleState.FIRING, f"{words} on {len(looping)} of {len(cohort)} machines")
+    if looping:
+        return make(RuleState.FIRING, f"machine {text.listing(looping)}, not the release: {words}", Blame.MACHINE)
+    if worst:
+        return make(RuleState.PENDING, f"{words}, limit {condition.k}")
+    return make(RuleState.CLEAR, f"no crash in {text.seconds(condition.within_s)}")

@@ -1,0 +1,182 @@
+"""From what counters say at two instants to what happened in between.
+
+A *series* is one label set of a counter or a histogram; its *subject* the machine it is about, or the edge. A counter
+is a histogram with the one bound infinity, so both go the same way:
+
+* the first sight of a subject says nothing; a series born later counts whole (its subject was read before it);
+* a value that drops was reset: the new value is what happened since;
+* a subject on the page without a series under a key did nothing there: 0, not a gap;
+* what cannot be believed is a gap and is not remembered; the next good value spans the longer time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from rollguard.core.model import GapKind, Reading
+
+SERIES_MAX = 2000
+"""Series on one page, all keys together; twice as many are remembered."""
+
+BOUNDS_MAX = 200
+FORGET_AFTER_S = 3600.0
+INF = math.inf
+
+Place = tuple[str, str]
+"""Key and subject."""
+
+Buckets = dict[float, float]
+"""By upper bound, cumulative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a page, wanted under ``key``. ``series`` names its label set, without the bound.
+
+    ``bound`` is a bucket's upper bound, infinite for a counter; ``at`` the sample's own time where the page has one.
+    """
+
+    key: str
+    subject: str
+    series: str
+    value: float
+    bound: float = INF
+    at: float | None = None
+
+
+class TooMany(ValueError):
+    """The page has more series or bounds than one app can have."""
+
+
+class _Unbelievable(Exception):
+    def __init__(self, gap: GapKind, why: str) -> None:
+        super().__init__(why)
+        self.gap = gap
+
+
+@dataclass(slots=True)
+class _Row:
+    """What is remembered at one place: the series' last good values, and when they were read."""
+
+    read_at: float
+    series: dict[str, Buckets] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Page:
+    rows: dict[Place, dict[str, Buckets]] = field(default_factory=dict)
+    twice: set[Place] = field(default_factory=set)
+    newest: dict[str, float] = field(default_factory=dict)
+
+
+class CounterBook:
+    """The memory of one metrics page. ``counters`` and ``histograms`` are the keys that its samples may have."""
+
+    def __init__(self, counters: Iterable[str], histograms: Iterable[str] = (), *, stale_after_s: float = INF) -> None:
+        self._histograms = frozenset(histograms)
+        self._keys = (*counters, *sorted(self._histograms))
+        self._stale_after_s = stale_after_s
+        self._seen_at: dict[str, float] = {}
+        self._rows: dict[Place, _Row] = {}
+
+    def take(self, samples: Sequence[Sample], now: float, *, complete: bool = True) -> list[Reading]:
+        """The readings of a page read at ``now``: one per key for each subject on it that was read before.
+
+        ``complete`` False: lines of the page were lost, so that it is no place to start counting from. Raises
+        ``TooMany``, and then remembers nothing of the page.
+        """
+        page = _page(samples, now)
+        readings: list[Reading] = []
+        for subject, newest in page.newest.items():
+            self._seen_at[subject] = now
+            if now - newest > self._stale_after_s:
+                why = f"the newest sample is {now - newest:.0f}s old"
+                readings += [_gap((key, subject), now, GapKind.STALE, why) for key in self._keys]
+                continue
+            for key in self._keys:
+                place = key, subject
+                try:
+                    if reading := self._read(place, page, now, complete=complete):
+                        readings.append(reading)
+                except _Unbelievable as error:
+                    readings.append(_gap(place, now, error.gap, str(error)))
+        self._forget(now)
+        return readings
+
+    def _read(self, place: Place, page: _Page, now: float, *, complete: bool) -> Reading | None:
+        series, is_histogram = page.rows.get(place, {}), place[0] in self._histograms
+        if place in page.twice:
+            raise _Unbelievable(GapKind.BAD_ANSWER, "the same series twice on one page")
+        _believe(series.values(), is_histogram=is_histogram)
+        row = self._rows.get(place)
+        if row is None:
+            if complete:
+                self._rows[place] = _Row(now, dict(series))
+            return None
+        since, before = row.read_at, row.series
+        # Other bounds are remembered although they give no reading: there is nothing older to compare with.
+        row.read_at, row.series = now, before | series
+        total = _increase(before, series)
+        bounds = sorted(total)
+        buckets = tuple(zip(bounds, accumulate((total[bound] for bound in bounds), max), strict=True))
+        count = buckets[-1][1] if buckets else 0.0
+        shown = buckets if is_histogram else ()
+        return Reading(key=place[0], subject=place[1], at=now, value=count, since=since, buckets=shown)
+
+    def _forget(self, now: float) -> None:
+        """Drop subjects not seen for long; drop everything (one interval is lost) when too much has piled up."""
+        if sum(len(row.series) for row in self._rows.values()) > 2 * SERIES_MAX * len(self._keys):
+            self._rows.clear()
+            self._seen_at.clear()
+        gone = {subject for subject, seen_at in self._seen_at.items() if now - seen_at > FORGET_AFTER_S}
+        if gone:
+            self._rows = {place: row for place, row in self._rows.items() if place[1] not in gone}
+            self._seen_at = {subject: at for subject, at in self._seen_at.items() if subject not in gone}
+
+
+def _page(samples: Sequence[Sample], now: float) -> _Page:
+    page, names = _Page(), {sample.series for sample in samples}
+    if len(names) > SERIES_MAX:
+        raise TooMany(f"more than {SERIES_MAX} series")
+    for sample in samples:
+        place = sample.key, sample.subject
+        buckets = page.rows.setdefault(place, {}).setdefault(sample.series, {})
+        if sample.bound in buckets:
+            page.twice.add(place)
+        buckets[sample.bound] = sample.value
+        if len(buckets) > BOUNDS_MAX:
+            raise TooMany(f"more than {BOUNDS_MAX} buckets in a histogram")
+        at = now if sample.at is None else sample.at
+        page.newest[sample.subject] = max(at, page.newest.get(sample.subject, at))
+    return page
+
+
+def _believe(series: Iterable[Buckets], *, is_histogram: bool) -> None:
+    bounds: frozenset[float] | None = None
+    for buckets in series:
+        if not all(math.isfinite(value) and value >= 0 for value in buckets.values()):
+            raise _Unbelievable(GapKind.NOT_A_NUMBER, "a count that is negative or no number")
+        if is_histogram and (INF not in buckets or bounds not in (None, buckets.keys())):
+            raise _Unbelievable(GapKind.BAD_ANSWER, "a histogram with unequal bounds, or without the infinite one")
+        bounds = frozenset(buckets)
+
+
+def _increase(before: Mapping[str, Buckets], now: Mapping[str, Buckets]) -> Buckets:
+    """The increases of all series together, by bound. A series with one count less than before was reset whole."""
+    total: Buckets = {}
+    for name, new in now.items():
+        old = before.get(name, {})
+        if old and old.keys() != new.keys():
+            raise _Unbelievable(GapKind.BAD_ANSWER, "the histogram's bounds changed")
+        if any(new[bound] < count for bound, count in old.items()):
+            old = {}
+        for bound, count in new.items():
+            total[bound] = total.get(bound, 0.0) + count - old.get(bound, 0.0)
+    return total
+
+
+def _gap(place: Place, at: float, gap: GapKind, detail: str) -> Reading:
+    return Reading(key=place[0], subject=place[1], at=at, gap=gap, detail=detail)

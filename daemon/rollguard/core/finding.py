@@ -1,0 +1,59 @@
+"""What one rule says, with its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rollguard.core.policy import Rule
+
+
+class RuleState(StrEnum):
+    """States of a rule. Blind is its own answer: neither failing nor well."""
+
+    CLEAR = "clear"
+    PENDING = "pending"
+    FIRING = "firing"
+    BLIND = "blind"
+
+
+class Trigger(StrEnum):
+    """What kind of evidence asks for the act: the columns of the interlock table."""
+
+    RELATIVE = "relative rule"
+    ABSOLUTE = "absolute rule"
+    HARD_DOWN = "hard-down"
+    REPORT = "report"
+    APPROVED = "approved"
+    MANUAL = "manual"
+
+
+class Blame(StrEnum):
+    """Whom a firing rule points at."""
+
+    RELEASE = "release"
+    MACHINE = "machine"
+    EVERYONE = "everyone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One rule's answer at one instant.
+
+    ``sentence`` says value, limit and since when; ``since`` is the first reading of the present breach. ``machines``
+    are those that breach. ``value`` and ``limit`` are in base units, None where there is none.
+    """
+
+    rule: Rule
+    state: RuleState
+    sentence: str
+    value: float | None = None
+    limit: float | None = None
+    blame: Blame = Blame.RELEASE
+    machines: tuple[str, ...] = ()
+    since: float | None = None
+    trigger: Trigger = Trigger.ABSOLUTE
+
+    @property
+    def firing(self) -> bool:
+        return self.state is RuleState.FIRING

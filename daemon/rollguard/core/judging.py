@@ -1,0 +1,58 @@
+"""What every judgement shares: the evidence it may look at, and how a subject answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rollguard.core.events import Reported
+from rollguard.core.fleet import View
+from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Scope, Signal
+from rollguard.core.window import Windows
+
+
+class Say(Enum):
+    """What one subject's readings say about a rule. QUIET: the source answers that there was no traffic."""
+
+    WELL = 1
+    SOON = 2
+    BREACH = 3
+    QUIET = 4
+    NOTHING = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One subject's answer: what it says, its newest value, since when, and in which words."""
+
+    subject: str
+    say: Say
+    value: float | None = None
+    since: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All a judgement may look at. ``alive_since`` is when this life of the guard began to read."""
+
+    policy: Policy
+    view: View
+    windows: Windows
+    reports: tuple[Reported, ...] = ()
+    alive_since: float = 0.0
+
+
+def stale_after_s(signal: Signal) -> float:
+    """How old the newest answer of a signal may be before the guard is blind on it: three rounds and a timeout."""
+    return 3 * signal.every_s + getattr(signal, "timeout_s", 0.0) + 1.0
+
+
+def has_edge(signal: Signal) -> bool:
+    """Whether a probe signal asks the edge as well."""
+    return isinstance(signal, HttpSignal | JsonSignal) and Scope.EDGE in signal.scopes
+
+
+def beyond(value: float, limit: float, *, above: bool) -> bool:
+    """Whether a value is on the wrong side of its limit. At the limit is still right."""
+    return value > limit if above else value < limit

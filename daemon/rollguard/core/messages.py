@@ -1,0 +1,103 @@
+"""The sentences that people get: every page says what, on which numbers, what held the act, and what works by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollguard.core import text
+from rollguard.core.finding import Finding
+from rollguard.core.interlocks import Refusal, named
+from rollguard.core.lifecycle import DigestRecord, Incident
+from rollguard.core.model import Snapshot
+from rollguard.core.pages import Page, Severity
+from rollguard.core.policy import Policy
+
+OPERATIONS = "https://github.com/rollguard/rollguard/blob/main/docs/operations.md"
+FIELD_MAX = 600
+
+
+def by_digest(image_ref: str, digest: str) -> str:
+    """``registry/app:tag`` → ``registry/app@sha256:…``: tags can be moved, digests cannot."""
+    name = image_ref.partition("@")[0]
+    head, _, last = name.rpartition("/")
+    repository = f"{head}/{last.partition(':')[0]}" if head else last.partition(":")[0]
+    return f"{repository}@{digest}"
+
+
+def by_hand(policy: Policy, target: DigestRecord | None) -> str:
+    """The command that does by hand what the guard would do."""
+    if target is None:
+        return f"flyctl releases --image --app {policy.target.app}"
+    image = by_digest(target.image_ref, target.digest)
+    return f"flyctl deploy --app {policy.target.app} --image {image} --skip-release-command"
+
+
+def page(
+    policy: Policy,
+    incident: str,
+    summary: str,
+    at: float,
+    *,
+    about: str,
+    severity: Severity = Severity.CRITICAL,
+    resolve: bool = False,
+    findings: Sequence[Finding] = (),
+    refusals: Sequence[Refusal] = (),
+    warnings: Sequence[Refusal] = (),
+    target: DigestRecord | None = None,
+    snapshot: Snapshot | None = None,
+) -> Page:
+    """One message about one incident. ``about`` is its reason; the same reason is said once an incident."""
+    details: list[tuple[str, str]] = []
+    for finding in findings:
+        cite = f" [{finding.rule.cite}]" if finding.rule.cite else ""
+        details.append((finding.rule.name, f"{finding.sentence}{cite} ({finding.rule.origin})"))
+        if finding.machines:
+            details.append((f"{finding.rule.name} machines", text.listing(finding.machines, most=10)))
+    details += [(f"held by {r.name}", r.sentence) for r in refusals]
+    details += [(f"note: {w.name}", w.sentence) for w in warnings]
+    if snapshot is not None:
+        details.append(("machines", mix(snapshot)))
+    if not resolve:
+        details.append(("by hand", by_hand(policy, target)))
+    if policy.runbook:
+        details.append(("runbook", policy.runbook))
+    return Page(
+        key=f"rollguard/{policy.target.name}/{incident}",
+        target=policy.target.name,
+        summary=f"{policy.target.name}: {summary}"[:1000],
+        severity=severity,
+        resolve=resolve,
+        at=at,
+        details=tuple((name, value[:FIELD_MAX]) for name, value in details),
+        link=f"{OPERATIONS}#{_anchor(about)}",
+        about=about,
+    )
+
+
+def mix(snapshot: Snapshot) -> str:
+    """How many machines run which digest: ``3 on 0123456789ab, 1 on ba9876543210``."""
+    counts: dict[str, int] = {}
+    for machine in snapshot.managed:
+        counts[machine.digest] = counts.get(machine.digest, 0) + 1
+    return ", ".join(f"{n} on {text.short(d) or 'an unknown image'}" for d, n in sorted(counts.items()))
+
+
+def rolled_back(target: DigestRecord, incident: Incident) -> str:
+    """What a restored app's message says."""
+    return f"all machines are on {named(target)} again; was: {incident.sentence}"
+
+
+def gap_notice(snapshot: Snapshot) -> str:
+    """The gap that groups of one machine have, to be said beforehand; empty when there is none."""
+    groups: dict[str, int] = {}
+    for machine in snapshot.managed:
+        if machine.started:
+            groups[machine.group] = groups.get(machine.group, 0) + 1
+    lonely = sorted(name for name, count in groups.items() if count == 1)
+    return f"group {text.listing(lonely)} has one machine: it is down while it changes" if lonely else ""
+
+
+def _anchor(about: str) -> str:
+    """The section of the operations page: the first thing the page is about, without its details."""
+    return about.partition("|")[0].partition(":")[0].replace(" ", "-")

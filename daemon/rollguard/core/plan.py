@@ -1,0 +1,153 @@
+"""Which machines go next, under the floor. Recomputed from what the platform says now; no plan is ever stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rollguard.core import text
+from rollguard.core.lifecycle import Goal
+from rollguard.core.model import Lease, Machine, Release, Snapshot
+from rollguard.core.policy import Rollback
+
+GUARD_LEASE = "rollguard"
+TRANSIENT = frozenset(
+    {"creating", "starting", "stopping", "restarting", "suspending", "updating", "replacing", "launch_failed"}
+)
+ASLEEP = frozenset({"stopped", "suspended", "created"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """Update these machines at once. ``skip_launch``: they are asleep and stay so."""
+
+    machines: tuple[Machine, ...]
+    skip_launch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Every managed machine that can be reached runs the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done this second, and why."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Nothing can be done without a person, and why."""
+
+    sentence: str
+
+
+Next = Wave | Complete | Wait | Stuck
+
+
+def floor(machines: Sequence[Machine], settings: Rollback) -> int:
+    """How many healthy routable machines of one process group must stay.
+
+    F = min(ceil(healthy_floor × N), healthy now, N − 1), N the machines that are not asleep. The last term lets a
+    group of two or three move at all, one at a time; a group of one has the gap that the page states beforehand.
+    """
+    awake = [m for m in machines if m.state not in ASLEEP and not m.standby]
+    healthy = sum(m.healthy_routable for m in awake)
+    return max(0, min(math.ceil(settings.healthy_floor * len(awake)), healthy, len(awake) - 1))
+
+
+def next_step(snapshot: Snapshot, goal: Goal, settings: Rollback) -> Next:
+    """The next wave: groups with services first, one group at a time; unhealthy machines first; sleepers last."""
+    groups: dict[str, list[Machine]] = {}
+    for machine in snapshot.managed:
+        groups.setdefault(machine.group, []).append(machine)
+    order = sorted(groups, key=lambda g: (not any(m.has_services for m in groups[g]), g))
+    for name in order:
+        step = _next_in_group(groups[name], goal, settings)
+        if not isinstance(step, Complete):
+            return step
+    sleepers = tuple(m for m in snapshot.managed if m.digest != goal.target and m.host_ok)
+    return Wave(machines=sleepers[: _at_once(len(sleepers), settings)], skip_launch=True) if sleepers else Complete()
+
+
+def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) -> Next:
+    awake = [m for m in machines if m.state not in ASLEEP and not m.standby and m.host_ok]
+    changing = [m for m in awake if m.state in TRANSIENT]
+    pending = [m for m in awake if m.digest != goal.target and m not in changing]
+    if changing:
+        return Wait(f"machine {text.listing([m.id for m in changing])} is {changing[0].state}")
+    if not pending:
+        return Complete()
+    if not goal.updates:
+        first = sorted(pending, key=lambda m: (m.healthy_routable, m.id))[: settings.first]
+        spare = _spare(machines, settings)
+        return _under_floor(first, spare, machines)
+    unhealthy = sorted((m for m in pending if not m.healthy_routable), key=lambda m: m.id)
+    healthy = sorted((m for m in pending if m.healthy_routable), key=lambda m: m.id)
+    room = min(_at_once(len(awake), settings), _spare(machines, settings))
+    wave = [*unhealthy, *healthy[: max(0, room - len(unhealthy))]]
+    if wave:
+        return Wave(machines=tuple(wave))
+    return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
+
+
+def _under_floor(first: Sequence[Machine], spare: int, machines: Sequence[Machine]) -> Next:
+    """At most ``spare`` healthy machines of ``first`` may go; the unhealthy ones serve nobody."""
+    healthy = [m for m in first if m.healthy_routable]
+    wave = [m for m in first if not m.healthy_routable] + healthy[:spare]
+    if wave:
+        return Wave(machines=tuple(wave))
+    return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
+
+
+def _spare(machines: Sequence[Machine], settings: Rollback) -> int:
+    return sum(m.healthy_routable for m in machines) - floor(machines, settings)
+
+
+def _at_once(count: int, settings: Rollback) -> int:
+    return max(1, math.ceil(settings.max_unavailable * count))
+
+
+def must_end(goal: Goal, snapshot: Snapshot, known: Mapping[str, str], now: float) -> tuple[str, str] | None:
+    """Why the goal is over although not reached, as (outcome, sentence): people always win.
+
+    ``known`` is the instance ID that each machine should have: as first seen, or as the guard's own update left it.
+    """
+    if now >= goal.deadline_at:
+        return "deadline", f"not done within {text.seconds(goal.deadline_at - goal.set_at)}"
+    foreign = foreign_release(goal, snapshot.releases)
+    if foreign is not None:
+        return "yielded", f"release v{foreign.version} by {foreign.user or 'somebody'} came in between"
+    for held, lease in sorted((snapshot.leases or {}).items()):
+        if not is_own(lease):
+            what = lease.description or "no description"
+            return "yielded", f"{lease.owner or 'somebody'} holds machine {held} ({what})"
+    for machine in snapshot.managed:
+        if machine.id in known and machine.instance_id != known[machine.id]:
+            return "yielded", f"machine {machine.id} was changed by somebody else"
+    return None
+
+
+def foreign_release(goal: Goal, releases: Sequence[Release]) -> Release | None:
+    """A release row that came after the decision and is not the guard's own, newest first."""
+    for release in releases:
+        if (
+            release.version > goal.after_version
+            and release.version != goal.row_version
+            and not _may_be_own(goal, release)
+        ):
+            return release
+    return None
+
+
+def _may_be_own(goal: Goal, release: Release) -> bool:
+    """A row whose creation got no answer: the right image, and an intent that is still open."""
+    return goal.row_intended and goal.row_id is None and release.image_ref == goal.target_ref
+
+
+def is_own(lease: Lease) -> bool:
+    """Whether a lease is the guard's, of this life or an earlier one."""
+    return lease.description.startswith(GUARD_LEASE)

@@ -1,0 +1,47 @@
+"""Where a rollback would go back to."""
+
+from __future__ import annotations
+
+from rollguard.core import text
+from rollguard.core.interlocks import named
+from rollguard.core.lifecycle import DigestRecord, TargetState
+from rollguard.core.policy import Interlocks
+
+
+def choose(state: TargetState, candidate: str, limits: Interlocks, now: float) -> tuple[DigestRecord | None, str]:
+    """The newest proven digest older than and other than the candidate, or None and the reason.
+
+    At most ``furthest_releases`` back: digests that once ran on every machine count as a step, those that were
+    rolled back or never got that far do not. At most ``furthest_age_s``: how long ago the target stopped serving,
+    which is when its successor appeared.
+    """
+    bad = {r.candidate for r in state.rollbacks}
+    steps, successor = 0, state.record(candidate)
+    for record in reversed(_older(state, candidate)):
+        if record.digest in bad:
+            continue
+        if record.full_at is None and record.proven_at is None:
+            continue
+        steps += 1
+        if steps > limits.furthest_releases:
+            return None, f"none within {limits.furthest_releases} release{'s' * (limits.furthest_releases != 1)} back"
+        if record.proven_at is not None:
+            age_s = now - successor.first_seen_at if successor else 0.0
+            if age_s > limits.furthest_age_s:
+                return None, f"{named(record)} stopped serving {text.seconds(age_s)} ago"
+            return record, ""
+        successor = record
+    return (
+        None,
+        "this guard has not yet seen an older release run clean" if steps == 0 else "the older one was never proven",
+    )
+
+
+def by_version(state: TargetState, version: int) -> DigestRecord | None:
+    """The digest that was first seen as this release, or None."""
+    return next((d for d in reversed(state.digests) if d.version == version), None)
+
+
+def _older(state: TargetState, candidate: str) -> tuple[DigestRecord, ...]:
+    order = state.order
+    return state.digests[: order.index(candidate)] if candidate in order else state.digests

@@ -1,0 +1,48 @@
+"""Numbers and lists as people read them. Percent and milliseconds exist only here and in policy files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+
+def percent(ratio: float) -> str:
+    """0.0312 → ``3.1 %``."""
+    value = ratio * 100
+    return f"{value:.0f} %" if value >= 10 or value == int(value) else f"{value:.1f} %"
+
+
+def seconds(value_s: float) -> str:
+    """90 → ``1 m 30 s``; 0.25 → ``250 ms``."""
+    if value_s < 1:
+        return f"{value_s * 1000:.0f} ms"
+    if value_s < 60:
+        return f"{value_s:.1f} s" if value_s != int(value_s) else f"{value_s:.0f} s"
+    parts = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    rest = round(value_s)
+    words: list[str] = []
+    for size, unit in parts:
+        count, rest = divmod(rest, size)
+        if count:
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2])
+
+
+def clock(at: float) -> str:
+    """The UTC time of day of an instant: ``11:55:03Z``."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%SZ")
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """``a, b and c``; beyond ``most`` names the rest is counted."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    if len(shown) < 2:
+        return "".join(shown)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def short(digest: str) -> str:
+    """``sha256:0123456789ab…`` → ``0123456789ab``."""
+    return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,63 @@
+"""The recent readings, bounded in time and in number."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from rollguard.core.model import Reading
+
+READINGS_MAX = 4096
+"""Per key and subject. At one reading every 250 ms that is 17 minutes; longer windows have longer intervals."""
+
+SUBJECTS_MAX = 2000
+"""Keys times subjects. More than that is not one app."""
+
+
+class Windows:
+    """Readings per (key, subject), oldest first; anything older than ``horizon_s`` may be forgotten."""
+
+    def __init__(self, horizon_s: float) -> None:
+        self._horizon_s = horizon_s
+        self._readings: dict[tuple[str, str], list[Reading]] = {}
+
+    def add(self, readings: Iterable[Reading]) -> None:
+        """Take readings in. One that is older than its predecessor (a late answer) is put in its place."""
+        for reading in readings:
+            row = self._readings.get((reading.key, reading.subject))
+            if row is None:
+                if len(self._readings) >= SUBJECTS_MAX:
+                    continue
+                row = self._readings[reading.key, reading.subject] = []
+            if row and row[-1].at > reading.at:
+                row.insert(bisect_right(row, reading.at, key=lambda r: r.at), reading)
+            else:
+                row.append(reading)
+            if len(row) > READINGS_MAX:
+                del row[: len(row) - READINGS_MAX]
+
+    def since(self, key: str, subject: str, start: float) -> list[Reading]:
+        """Readings later than ``start``, oldest first."""
+        row = self._readings.get((key, subject), [])
+        return row[bisect_right(row, start, key=lambda r: r.at) :]
+
+    def newest_first(self, key: str, subject: str) -> Iterator[Reading]:
+        """All that is still known, newest first."""
+        return reversed(self._readings.get((key, subject), []))
+
+    def forget(self, now: float) -> None:
+        """Drop what is beyond the horizon."""
+        for place, row in list(self._readings.items()):
+            keep_from = bisect_right(row, now - self._horizon_s, key=lambda r: r.at)
+            if keep_from == len(row):
+                del self._readings[place]
+            elif keep_from:
+                del row[:keep_from]
+
+    def take_over(self, other: Windows) -> None:
+        """Keep what another store has read, within this one's bounds."""
+        self._readings = {place: list(row) for place, row in other._readings.items()}
+
+    def clear(self) -> None:
+        """Forget everything: after a clock jump nothing in here can be dated."""
+        self._readings.clear()

@@ -1,0 +1,147 @@
+"""The hands: drive a goal to its end, one conditional write at a time.
+
+The goal is durable before the first write; every write is announced in the journal before and confirmed after. A
+life that ends at any instant is continued by calling ``drive`` again: what to do next is worked out from what the
+platform says, never from where the last life believed it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from rollguard.core import text
+from rollguard.core.lifecycle import Goal
+from rollguard.core.messages import mix
+from rollguard.core.model import Snapshot
+from rollguard.core.plan import Complete, Stuck, Wait, Wave, must_end, next_step
+from rollguard.core.policy import Rollback
+from rollguard.engine.record import Record
+from rollguard.engine.rows import ReleaseRow
+from rollguard.engine.steps import Steps, Stopped
+from rollguard.engine.update import MachineUpdate
+from rollguard.errors import Refused, Unavailable
+from rollguard.ports import Clock, Platform
+
+
+class Executor:
+    """Puts all managed machines on the goal's digest, rolling and under the floor."""
+
+    def __init__(self, platform: Platform, record: Record, clock: Clock, settings: Rollback) -> None:
+        self._platform = platform
+        self._record = record
+        self._clock = clock
+        self._settings = settings
+        self._steps = Steps(record, clock)
+        self._row = ReleaseRow(platform, self._steps)
+        self._machines = MachineUpdate(platform, self._steps, clock, settings)
+
+    async def drive(self) -> tuple[str, str]:
+        """Run the state's goal to its end; return (outcome, sentence). The release row is closed; the goal is not.
+
+        Raises ``JournalError`` only: what cannot be written down is not done.
+        """
+        try:
+            await self._rounds()
+        except Stopped as stopped:
+            await self._row.close("failed", stopped.sentence)
+            return stopped.outcome, stopped.sentence
+        return "restored", "every managed machine runs the target"
+
+    async def _rounds(self) -> None:
+        known: dict[str, str] = {}
+        while True:
+            snapshot = await self._look()
+            await self._adopt(snapshot)
+            known = _known(self._steps.goal, snapshot, known)
+            self._check_end(snapshot, known)
+            if self._steps.goal.row_id is None:
+                await self._row.create()
+                continue
+            if not self._steps.goal.row_running:
+                await self._row.run()
+                continue
+            unsettled = [m for m, u in self._steps.goal.updates.items() if u.after is not None and not u.healthy]
+            if unsettled:
+                await self._all(unsettled, self._machines.settle)
+                await asyncio.sleep(self._settings.pause_between_s)
+                continue
+            match next_step(snapshot, self._steps.goal, self._settings):
+                case Wave(machines=machines, skip_launch=True):
+                    await self._all([m.id for m in machines], self._machines.update_asleep)
+                case Wave(machines=machines):
+                    await self._all([m.id for m in machines], self._machines.update)
+                    await asyncio.sleep(self._settings.pause_between_s)
+                case Wait():
+                    await asyncio.sleep(min(1.0, self._settings.stability_s / 4))
+                case Stuck(sentence=sentence):
+                    raise Stopped("failed", sentence)
+                case Complete():
+                    self._check_nobody_left(snapshot)
+                    await self._row.close("complete", "")
+                    return
+
+    async def _look(self) -> Snapshot:
+        """Machines, releases and leases, read afresh; until the deadline the platform may be out of reach."""
+        while True:
+            try:
+                snapshot = await self._platform.snapshot()
+                leases = await self._platform.leases([m.id for m in snapshot.managed])
+                return Snapshot(at=snapshot.at, machines=snapshot.machines, releases=snapshot.releases, leases=leases)
+            except Unavailable as error:
+                if self._clock.now() >= self._steps.goal.deadline_at:
+                    raise Stopped("deadline", f"the platform did not answer: {error}") from error
+                await asyncio.sleep(error.retry_after_s or 1.0)
+            except Refused as error:
+                raise Stopped("failed", f"the platform refuses: {error}") from error
+
+    def _check_end(self, snapshot: Snapshot, known: Mapping[str, str]) -> None:
+        pause = self._record.state.pause
+        if pause is not None and pause.at >= self._steps.goal.set_at:
+            raise Stopped("paused", f"paused by {pause.by}: {pause.reason}")
+        end = must_end(self._steps.goal, snapshot, known, self._clock.now())
+        if end is not None:
+            raise Stopped(*end)
+
+    def _check_nobody_left(self, snapshot: Snapshot) -> None:
+        left = [m.id for m in snapshot.managed if m.digest != self._steps.goal.target]
+        if left:
+            raise Stopped("failed", f"machine {text.listing(left)} cannot be reached; the mix is {mix(snapshot)}")
+
+    # -- what an earlier life, or a lost answer, left open ---------------------------------------------------------
+
+    async def _adopt(self, snapshot: Snapshot) -> None:
+        """Take note of writes that took effect without our knowing."""
+        goal = self._steps.goal
+        if goal.row_intended and goal.row_id is None:
+            mine = next((r for r in snapshot.releases if _is_row_of(goal, r.version, r.image_ref)), None)
+            if mine is not None:
+                await self._steps.done("release_create", result=mine.id, version=mine.version)
+        for machine in snapshot.managed:
+            update = goal.updates.get(machine.id)
+            if update is None or update.after is not None or machine.instance_id == update.before:
+                continue
+            if machine.incident == goal.incident:
+                await self._steps.done("update", machine=machine.id, result=machine.instance_id, phase="accepted")
+
+    async def _all(self, machines: list[str], act: Callable[[str], Awaitable[None]]) -> None:
+        """Every machine of a wave to its end; then the first thing that went wrong, if any."""
+        results = await asyncio.gather(*(act(m) for m in machines), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, Stopped):
+                raise result
+        for result in results:
+            if isinstance(result, Stopped):
+                raise result
+
+
+def _known(goal: Goal, snapshot: Snapshot, seen: Mapping[str, str]) -> dict[str, str]:
+    """The instance each machine should have. A machine that appeared since the decision is taken as it is."""
+    known = {m.id: seen.get(m.id, goal.instances.get(m.id, m.instance_id)) for m in snapshot.managed}
+    for machine, update in goal.updates.items():
+        known[machine] = update.after or update.before
+    return known
+
+
+def _is_row_of(goal: Goal, version: int, image_ref: str) -> bool:
+    return version > goal.after_version and image_ref == goal.target_ref

@@ -1,0 +1,60 @@
+"""The record of one target: journal first, then state, then whoever listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from rollguard.core import lifecycle
+from rollguard.core.events import Event, PageQueued, Recorded
+from rollguard.core.lifecycle import TargetState
+from rollguard.core.pages import Page
+from rollguard.errors import JournalError
+from rollguard.ports import Journal, Vitals
+
+Listener = Callable[[Recorded], None]
+
+
+class Record:
+    """What happened to a target and what follows from it. ``state`` is always the replay of the journal."""
+
+    def __init__(
+        self, journal: Journal, channels: Sequence[str], vitals: Vitals, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self._journal = journal
+        self._channels = tuple(channels)
+        self._vitals = vitals
+        self._listeners = tuple(listeners)
+        self._order = asyncio.Lock()
+        self.state = TargetState()
+        self.paged = asyncio.Event()
+
+    async def open(self) -> None:
+        """Take up what earlier lives wrote. Raises ``JournalError``."""
+        self.state = lifecycle.replay(await self._journal.replay())
+
+    async def add(self, *events: Event, pages: Sequence[Page] = ()) -> None:
+        """Write events, and pages to the outbox, in one transaction. Durable when it returns.
+
+        Raises ``JournalError``; then nothing was written and nothing may be done.
+        """
+        if not events and not pages:
+            return
+        queued = [
+            PageQueued(at=p.at, key=p.key, summary=p.summary, severity=p.severity, resolve=p.resolve, about=p.about)
+            for p in pages
+        ]
+        outgoing = [(channel, page) for page in pages for channel in self._channels]
+        async with self._order:
+            try:
+                recorded = await self._journal.append([*events, *queued], outgoing)
+            except JournalError as error:
+                self._vitals.journal_error = str(error)
+                raise
+            self._vitals.journal_error = None
+            for entry in recorded:
+                self.state = lifecycle.apply(self.state, entry)
+                for listen in self._listeners:
+                    listen(entry)
+        if outgoing:
+            self.paged.set()

@@ -1,0 +1,256 @@
+"""What follows from a decision: a page, a rollback driven to its end, a verdict on what was restored."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from rollguard.core import events as ev
+from rollguard.core import messages
+from rollguard.core.decide import PageDecision, RollBack
+from rollguard.core.interlocks import named
+from rollguard.core.lifecycle import DigestRecord, Incident
+from rollguard.core.model import Mode, Snapshot
+from rollguard.core.pages import Page, Severity
+from rollguard.core.policy import Policy
+from rollguard.core.verify import Verdict
+from rollguard.engine.execute import Executor
+from rollguard.engine.record import Record
+from rollguard.ports import Clock, Platform
+
+
+class Responder:
+    """Writes decisions down, tells people, and drives rollbacks. One per target."""
+
+    def __init__(self, policy: Policy, platform: Platform, record: Record, clock: Clock) -> None:
+        self.policy = policy
+        self._platform = platform
+        self._record = record
+        self._clock = clock
+        self._observed: frozenset[str] = frozenset()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def tell(self, decision: PageDecision, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
+        """Say a reason once an incident. After the guard has acted, or handed over, it keeps quiet."""
+        incident = self._record.state.incident
+        about = _tokens(decision)
+        if incident is not None and (incident.goal is not None or about <= incident.said | self._observed):
+            return
+        opened: list[ev.Event] = []
+        if incident is None:
+            incident_id = self._new_incident(now)
+            opened = [
+                ev.IncidentOpened(at=now, incident=incident_id, candidate=candidate.digest, sentence=decision.sentence)
+            ]
+        else:
+            incident_id = incident.id
+        observe = decision.mode is Mode.OBSERVE
+        did = "would-rollback" if observe and decision.would_roll_back else "would-page" if observe else "page"
+        decided = self._decided(incident_id, did, decision, candidate, now)
+        page = messages.page(
+            self.policy,
+            incident_id,
+            decision.sentence,
+            now,
+            about="|".join(sorted(about)),
+            severity=Severity.CRITICAL if decision.refusals or decision.would_roll_back else Severity.ERROR,
+            findings=decision.findings,
+            refusals=decision.refusals,
+            warnings=decision.warnings,
+            target=decision.target,
+            snapshot=snapshot,
+        )
+        self._observed |= about
+        await self._record.add(*opened, decided, pages=[] if observe else [page])
+
+    async def begin(
+        self, decision: RollBack, candidate: DigestRecord, snapshot: Snapshot, *, by: str, reason: str
+    ) -> str:
+        """Make the intent durable, together with the page that announces it; return the incident's ID.
+
+        A rollback that is under way already stays the only one.
+        """
+        async with self._one_at_a_time:
+            goal = self._record.state.goal
+            return goal.incident if goal else await self._set_goal(decision, candidate, snapshot, by, reason)
+
+    async def _set_goal(
+        self, decision: RollBack, candidate: DigestRecord, snapshot: Snapshot, by: str, reason: str
+    ) -> str:
+        now = self._clock.now()
+        state = self._record.state
+        opened: list[ev.Event] = []
+        incident = state.incident.id if state.incident else self._new_incident(now)
+        if state.incident is None:
+            sentence = "; ".join(f.sentence for f in decision.findings if f.firing) or reason
+            opened.append(ev.IncidentOpened(at=now, incident=incident, candidate=candidate.digest, sentence=sentence))
+        gap = messages.gap_notice(snapshot)
+        page = messages.page(
+            self.policy,
+            incident,
+            decision.sentence + (f". {gap}" if gap else ""),
+            now,
+            about="rolling back",
+            findings=[f for f in decision.findings if f.firing],
+            warnings=decision.warnings,
+            target=decision.target,
+            snapshot=snapshot,
+        )
+        await self._record.add(
+            *opened,
+            self._decided(incident, "rollback", decision, candidate, now),
+            ev.GoalSet(
+                at=now,
+                incident=incident,
+                candidate=candidate.digest,
+                target=decision.target.digest,
+                target_ref=messages.by_digest(decision.target.image_ref, decision.target.digest),
+                target_version=decision.target.version,
+                after_version=snapshot.newest_version,
+                trigger=str(decision.trigger),
+                by=by,
+                reason=reason,
+                deadline_at=now + self.policy.rollback.deadline_s,
+                instances={m.id: m.instance_id for m in snapshot.managed},
+            ),
+            pages=[page],
+        )
+        return incident
+
+    async def drive(self, snapshot: Snapshot | None) -> None:
+        """Carry the goal to its end, in this life or on behalf of an earlier one, and say how it ended."""
+        incident = self._record.state.incident
+        assert incident is not None
+        outcome, sentence = await Executor(self._platform, self._record, self._clock, self.policy.rollback).drive()
+        now = self._clock.now()
+        goal = incident.goal
+        target = self._record.state.record(goal.target) if goal else None
+        ended = ev.GoalEnded(at=now, incident=incident.id, outcome=outcome, sentence=sentence)
+        if outcome == "restored":
+            await self._record.add(ended)
+            return
+        page = messages.page(
+            self.policy,
+            incident.id,
+            f"the rollback stopped ({outcome}): {sentence}. It is handed over to you",
+            now,
+            about=f"handed over: {outcome}",
+            target=target,
+            snapshot=snapshot,
+        )
+        await self._record.add(ended, pages=[page])
+
+    async def verified(self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float) -> None:
+        goal = incident.goal
+        target = self._record.state.record(goal.target) if goal else None
+        name = named(target) if target else "the target"
+        said = {
+            "restored": (f"restored: all machines are on {name} again, {verdict.sentence}", Severity.INFO, True),
+            "cannot tell": (f"restored on {name}, unverified: {verdict.sentence}", Severity.WARNING, False),
+            "not better": (
+                f"not the release: {name} does no better: {verdict.sentence}. The guard leaves it as it is",
+                Severity.CRITICAL,
+                False,
+            ),
+        }
+        summary, severity, resolve = said[verdict.result]
+        page = messages.page(
+            self.policy,
+            incident.id,
+            summary,
+            now,
+            about=verdict.result,
+            severity=severity,
+            resolve=resolve,
+            target=target,
+            snapshot=snapshot,
+        )
+        events: list[ev.Event] = [
+            ev.Verified(at=now, incident=incident.id, result=verdict.result, sentence=verdict.sentence)
+        ]
+        if resolve:
+            events.append(ev.IncidentClosed(at=now, incident=incident.id, outcome=verdict.result, sentence=summary))
+        await self._record.add(*events, pages=[page])
+
+    async def overtaken(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
+        """Somebody shipped something else while the restored release was still being verified."""
+        summary = "another release came before the restored one was verified"
+        page = self._page(incident.id, summary, snapshot, now, about="cannot tell", severity=Severity.WARNING)
+        await self._record.add(
+            ev.Verified(at=now, incident=incident.id, result="cannot tell", sentence=summary),
+            ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=summary),
+            pages=[page],
+        )
+
+    async def superseded(self, incident: Incident, now: float) -> None:
+        """A newer release than the one this incident is about: whatever comes now is another incident."""
+        sentence = "a newer release came"
+        closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=sentence)
+        page = self._page(incident.id, sentence, None, now, about="superseded", severity=Severity.INFO, resolve=True)
+        await self._record.add(closed, pages=[page] if incident.said else [])
+
+    async def recovered(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
+        """Nothing has fired for a while, and nobody needs to do anything any more."""
+        summary = f"recovered: {incident.sentence}"
+        page = self._page(incident.id, summary, snapshot, now, about="recovered", severity=Severity.INFO, resolve=True)
+        closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="recovered", sentence=summary)
+        self._observed = frozenset()
+        await self._record.add(closed, pages=[page] if incident.said else [])
+
+    async def notice(self, summary: str, about: str, now: float) -> None:
+        """Tell people something that belongs to no incident."""
+        page = self._page(about, summary, None, now, about=about, severity=Severity.WARNING)
+        await self._record.add(pages=[page])
+
+    def _page(
+        self,
+        incident: str,
+        summary: str,
+        snapshot: Snapshot | None,
+        now: float,
+        *,
+        about: str,
+        severity: Severity,
+        resolve: bool = False,
+    ) -> Page:
+        return messages.page(
+            self.policy,
+            incident,
+            summary,
+            now,
+            about=about,
+            severity=severity,
+            resolve=resolve,
+            snapshot=snapshot,
+        )
+
+    def _decided(
+        self, incident: str, what: str, decision: PageDecision | RollBack, candidate: DigestRecord, now: float
+    ) -> ev.Decided:
+        refusals: list[str] = []
+        if isinstance(decision, PageDecision):
+            refusals = [f"{r.name}: {r.sentence}" for r in decision.refusals]
+        return ev.Decided(
+            at=now,
+            incident=incident,
+            decision=what,
+            trigger=str(decision.trigger),
+            sentence=decision.sentence,
+            candidate=candidate.digest,
+            target=decision.target.digest if decision.target else "",
+            findings=tuple(f"{f.rule.name}: {f.sentence}" for f in decision.findings),
+            refusals=tuple(refusals),
+            warnings=tuple(f"{w.name}: {w.sentence}" for w in decision.warnings),
+            policy=self.policy.hash,
+        )
+
+    def _new_incident(self, now: float) -> str:
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        return f"{stamp}-{self._record.state.incidents + 1}"
+
+
+def _tokens(decision: PageDecision) -> frozenset[str]:
+    """What a page is about: the rules that fire and what holds the act. Each is said once an incident."""
+    rules = {f"rule {f.rule.name}" for f in decision.findings}
+    holds = {f"held by {r.name}" for r in decision.refusals}
+    return frozenset(rules | holds | ({"would roll back"} if decision.would_roll_back else set()))

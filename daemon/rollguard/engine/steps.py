@@ -1,0 +1,59 @@
+"""Intent before, outcome after: the three sentences that surround every write."""
+
+from __future__ import annotations
+
+from rollguard.core.events import StepDone, StepFailed, StepIntended
+from rollguard.core.lifecycle import Goal
+from rollguard.engine.record import Record
+from rollguard.ports import Clock
+
+
+class Stopped(Exception):
+    """The goal is over before it was reached. ``outcome``: yielded, failed, deadline or paused."""
+
+    def __init__(self, outcome: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.outcome = outcome
+        self.sentence = sentence
+
+
+class Steps:
+    """What the goal is and what was done for it, in the journal."""
+
+    def __init__(self, record: Record, clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+
+    @property
+    def goal(self) -> Goal:
+        """The goal as the journal has it now. Only valid while a rollback is under way."""
+        goal = self._record.state.goal
+        assert goal is not None, "the goal ends only after the executor returned"
+        return goal
+
+    async def intend(self, kind: str, machine: str = "", instance_id: str = "") -> None:
+        await self._record.add(
+            StepIntended(
+                at=self._clock.now(), incident=self.goal.incident, kind=kind, machine=machine, instance_id=instance_id
+            )
+        )
+
+    async def done(
+        self, kind: str, *, machine: str = "", result: str = "", version: int | None = None, phase: str = ""
+    ) -> None:
+        await self._record.add(
+            StepDone(
+                at=self._clock.now(),
+                incident=self.goal.incident,
+                kind=kind,
+                machine=machine,
+                result=result,
+                version=version,
+                phase=phase,
+            )
+        )
+
+    async def failed(self, kind: str, error: Exception, machine: str = "") -> None:
+        await self._record.add(
+            StepFailed(at=self._clock.now(), incident=self.goal.incident, kind=kind, error=str(error), machine=machine)
+        )

@@ -1,0 +1,65 @@
+"""The loops of one target, started together and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Never
+
+from rollguard.core.events import TickFailed
+from rollguard.engine.guard import Guard
+from rollguard.engine.record import Record
+from rollguard.engine.watch import Watch
+from rollguard.errors import JournalError, Refused, Unavailable
+from rollguard.ports import Clock, SignalSource
+
+PAUSE_S_MAX = 60.0
+
+
+def tick_s(guard: Guard) -> float:
+    """How often the target is judged: as often as its fastest signal, at least every 5 s, at most 5 times a second."""
+    return min(5.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=5.0) / 2))
+
+
+async def watch_over(guard: Guard, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> None:
+    """Read, look and judge until cancelled. Ends only by ``JournalError`` or a broken invariant."""
+    async with asyncio.TaskGroup() as group:
+        for source in sources:
+            group.create_task(guard.watch.poll(source), name=f"signal {source.name}")
+        group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
+        group.create_task(_bear(guard.tick, lambda: tick_s(guard), record, clock), name="ticks")
+
+
+async def _look_for_ever(watch: Watch, record: Record, clock: Clock, guard: Guard) -> Never:
+    """Ask the platform at its pace."""
+    await _bear(watch.look, lambda: guard.policy.platform_every_s, record, clock)
+
+
+async def _bear(
+    act: Callable[[], Awaitable[object]], every_s: Callable[[], float], record: Record, clock: Clock
+) -> Never:
+    """Do it again and again. What fails is recorded once, backed off from, and tried again: one target's bug is that
+    target's blindness, not the end of the guard. A journal or an invariant that fails does end it.
+    """
+    failures = 0
+    while True:
+        began = clock.now()
+        pause_s = every_s()
+        try:
+            await act()
+            failures = 0
+        except (JournalError, AssertionError):
+            raise
+        except (Unavailable, Refused) as error:
+            failures += 1
+            await _say(record, clock, f"{error}", failures)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is ours, and it makes us blind, not dead)
+            failures += 1
+            pause_s = min(2.0**failures, PAUSE_S_MAX)
+            await _say(record, clock, f"{type(error).__name__}: {error}", failures)
+        await asyncio.sleep(max(0.05, began + pause_s - clock.now()))
+
+
+async def _say(record: Record, clock: Clock, error: str, failures: int) -> None:
+    if failures == 1 or failures % 100 == 0:
+        await record.add(TickFailed(at=clock.now(), error=error[:500], failures=failures))

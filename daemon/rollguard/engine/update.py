@@ -1,0 +1,195 @@
+"""One machine: held, written once, and watched until it is well on the target digest."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rollguard.core import text
+from rollguard.core.lifecycle import Update
+from rollguard.core.model import Machine
+from rollguard.core.policy import Rollback
+from rollguard.engine.lease import Taken, holding
+from rollguard.engine.steps import Steps, Stopped
+from rollguard.errors import Conflict, Refused, Unavailable
+from rollguard.ports import Clock, Held, Platform
+
+WRITE_TRIES = 3
+READ_TRIES = 8
+CRASHES_MAX = 2
+ASLEEP = frozenset({"stopped", "suspended"})
+
+
+class MachineUpdate:
+    """Puts single machines on the goal's digest."""
+
+    def __init__(self, platform: Platform, steps: Steps, clock: Clock, settings: Rollback) -> None:
+        self._platform = platform
+        self._steps = steps
+        self._clock = clock
+        self._settings = settings
+        self._poll_s = min(1.0, max(0.1, settings.stability_s / 4))
+
+    async def update(self, machine: str) -> None:
+        """Hold, write, watch. Raises ``Stopped``; the lease is given back in every case."""
+        await self._under_lease(machine, skip_launch=False)
+
+    async def update_asleep(self, machine: str) -> None:
+        """The same for a machine that is stopped and stays so. Raises ``Stopped``."""
+        await self._under_lease(machine, skip_launch=True)
+
+    async def _under_lease(self, machine: str, *, skip_launch: bool) -> None:
+        settings = self._settings
+        try:
+            async with holding(
+                self._platform, self._clock, machine, self._steps.goal.incident, settings.lease_ttl_s
+            ) as held:
+                await self._write(held, skip_launch=skip_launch)
+                if skip_launch:
+                    await self._verify_asleep(machine)
+                else:
+                    await self._settle(machine)
+        except Taken as error:
+            raise Stopped("yielded", str(error)) from error
+        except (Conflict, Refused, Unavailable) as error:
+            await self._steps.failed("update", error, machine)
+            raise Stopped("failed", f"machine {machine} could not be updated: {error}") from error
+
+    async def _write(self, held: Held, *, skip_launch: bool) -> None:
+        """The one write on a machine, conditional on the instance that was planned for.
+
+        After an unclear answer the machine is read: a new instance with our mark is our write; the old instance
+        means that nothing happened, and the write is sent again.
+        """
+        goal = self._steps.goal
+        current = await self._machine(held.machine)
+        expected = (
+            goal.updates[held.machine].before if held.machine in goal.updates else goal.instances.get(held.machine)
+        )
+        if expected is not None and current.instance_id != expected:
+            raise Stopped("yielded", f"machine {held.machine} was changed by somebody else")
+        if not skip_launch and not current.started and current.state in {"stopped", "suspended"}:
+            skip_launch = True  # it went to sleep since the plan: do not wake it
+        for attempt in range(WRITE_TRIES):
+            await self._steps.intend("update", held.machine, current.instance_id)
+            try:
+                after = await self._platform.update(
+                    held,
+                    instance_id=current.instance_id,
+                    image=goal.target_ref,
+                    metadata=self._marks(),
+                    skip_launch=skip_launch,
+                )
+                break
+            except Conflict as error:
+                raise Stopped(
+                    "yielded", f"machine {held.machine} is being changed by somebody else: {error}"
+                ) from error
+            except Unavailable as error:
+                await self._steps.failed("update", error, held.machine)
+                await asyncio.sleep(error.retry_after_s or 1.0)
+                seen = await self._machine(held.machine)
+                if seen.instance_id != current.instance_id:
+                    if seen.incident != goal.incident:
+                        raise Stopped("yielded", f"machine {held.machine} was changed by somebody else") from error
+                    after = seen.instance_id
+                    break
+                if attempt == WRITE_TRIES - 1:
+                    raise
+        await self._steps.done("update", machine=held.machine, result=after, phase="accepted")
+
+    def _marks(self) -> dict[str, str]:
+        goal = self._steps.goal
+        return {
+            "fly_release_id": goal.row_id or "",
+            "fly_release_version": str(goal.row_version or ""),
+            "rollguard_incident": goal.incident,
+        }
+
+    async def settle(self, machine: str) -> None:
+        """What an earlier life began: watch until it is well. Raises ``Stopped``."""
+        try:
+            await self._settle(machine)
+        except (Conflict, Refused, Unavailable) as error:
+            raise Stopped("failed", f"machine {machine} could not be read: {error}") from error
+
+    async def _settle(self, machine: str) -> None:
+        """Wait until the new instance is started, on the target digest, and its checks have passed for a while."""
+        update = self._steps.goal.updates[machine]
+        if update.after is None:
+            return
+        give_up_at = self._clock.now() + self._settings.wait_timeout_s
+        await self._wait_started(machine, update.after, give_up_at)
+        stable_since: float | None = None
+        crashes_before: int | None = None
+        why = "its checks never passed"
+        while self._clock.now() < give_up_at:
+            seen = await self._machine(machine)
+            self._check_instance(seen, update)
+            crashes = sum(not e.requested for e in seen.exits)
+            crashes_before = crashes if crashes_before is None else crashes_before
+            if crashes - crashes_before >= CRASHES_MAX:
+                raise Stopped("failed", f"machine {machine} crashes on the restored image")
+            if not seen.started and seen.state in {"stopped", "suspended"} and update.healthy is False and crashes == 0:
+                break  # asleep on the right digest: nothing more to prove
+            if seen.healthy_routable or (seen.started and seen.cordoned and seen.checks_pass):
+                stable_since = self._clock.now() if stable_since is None else stable_since
+                if self._clock.now() - stable_since >= self._settings.stability_s:
+                    break
+            else:
+                stable_since = None
+                why = f"it is {seen.state}, checks {_checks(seen)}"
+            await asyncio.sleep(self._poll_s)
+        else:
+            raise Stopped(
+                "failed",
+                f"machine {machine} is not healthy within {text.seconds(self._settings.wait_timeout_s)}: {why}",
+            )
+        await self._steps.done("update", machine=machine, result=update.after, phase="healthy")
+
+    async def _verify_asleep(self, machine: str) -> None:
+        """A sleeping machine is done when it has the right digest and sleeps."""
+        update = self._steps.goal.updates[machine]
+        give_up_at = self._clock.now() + self._settings.wait_timeout_s
+        while self._clock.now() < give_up_at:
+            seen = await self._machine(machine)
+            self._check_instance(seen, update)
+            if seen.state in {"stopped", "suspended", "created", "started"} and seen.digest == self._steps.goal.target:
+                await self._steps.done("update", machine=machine, result=update.after or "", phase="healthy")
+                return
+            await asyncio.sleep(self._poll_s)
+        raise Stopped("failed", f"machine {machine} did not come to rest on the target image")
+
+    def _check_instance(self, seen: Machine, update: Update) -> None:
+        """The platform may quietly put a machine back on its previous version; others may take it away."""
+        if seen.instance_id == update.before:
+            raise Stopped("failed", f"the platform put machine {seen.id} back on its previous version")
+        if seen.instance_id != update.after:
+            raise Stopped("yielded", f"machine {seen.id} was changed by somebody else")
+        if seen.started and seen.digest != self._steps.goal.target:
+            raise Stopped("failed", f"machine {seen.id} runs {text.short(seen.digest)}, not the target")
+
+    async def _wait_started(self, machine: str, instance: str, give_up_at: float) -> None:
+        while (left_s := give_up_at - self._clock.now()) > 0:
+            try:
+                if await self._platform.wait_started(machine, instance, min(60.0, max(1.0, left_s))):
+                    return
+            except Unavailable:
+                await asyncio.sleep(1.0)
+            seen = await self._machine(machine)
+            if seen.instance_id != instance or seen.state in {"stopped", "suspended"}:
+                return  # ``_settle`` says what that means
+
+    async def _machine(self, machine: str) -> Machine:
+        """One machine, read afresh, with bounded patience."""
+        for attempt in range(READ_TRIES):
+            try:
+                return await self._platform.machine(machine)
+            except Unavailable as error:
+                if attempt == READ_TRIES - 1:
+                    raise
+                await asyncio.sleep(error.retry_after_s or min(5.0, 0.5 * 2**attempt))
+        raise AssertionError("unreachable")
+
+
+def _checks(machine: Machine) -> str:
+    return ", ".join(f"{c.name} {c.status}" for c in machine.checks[:5]) or "none reported"

@@ -1,0 +1,161 @@
+"""The eyes: what the signals and the platform say, kept ready for the judge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Never
+
+from rollguard.core.deploys import Deploy, Quiet, in_progress
+from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
+from rollguard.core.fleet import Tenure, track
+from rollguard.core.model import Machine, Reading, Snapshot
+from rollguard.core.policy import Crashed, Policy, Quantile, Ratio, Threshold
+from rollguard.core.window import Windows
+from rollguard.engine.record import Record
+from rollguard.errors import Unavailable
+from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
+
+OnReading = Callable[[Reading], None]
+
+
+def horizon_s(policy: Policy) -> float:
+    """How long readings are of use to this policy: its longest window, doubled for the windows before it."""
+    spans = [policy.verify.settle_s, *(3 * s.every_s for s in policy.signals)]
+    for rule in policy.rules:
+        match rule.condition:
+            case Ratio(over_s=over_s, for_s=for_s) | Quantile(over_s=over_s, for_s=for_s):
+                spans.append(over_s + for_s + 60.0)
+            case Threshold(for_s=for_s):
+                spans.append(for_s + 60.0)
+            case Crashed(within_s=within_s):
+                spans.append(within_s)
+            case _:
+                pass
+    return max(spans) * 1.25 + 60.0
+
+
+class Watch:
+    """Readings, machines and releases of one target, as fresh as their intervals allow."""
+
+    def __init__(
+        self, policy: Policy, platform: Platform, record: Record, clock: Clock, vitals: Vitals, on_reading: OnReading
+    ) -> None:
+        self._platform = platform
+        self._record = record
+        self._clock = clock
+        self._vitals = vitals
+        self._on_reading = on_reading
+        self._quiet = Quiet()
+        self.policy = policy
+        self.windows = Windows(horizon_s(policy))
+        self.alive_since = clock.now()
+        self.snapshot: Snapshot | None = None
+        self.tenures: dict[str, Tenure] = {}
+        self.whole_since = clock.now()
+        self.deploy: Deploy | None = None
+        self.firing: tuple[str, ...] = ()
+        """Names of the rules that fire now: what a digest that appears next is born into."""
+        self.want_leases = False
+        """Somebody may have to act soon: look who holds the machines."""
+
+    def obey(self, policy: Policy) -> None:
+        """Watch by another policy from now on; what was read stays, as far as it is still asked for."""
+        kept = self.windows
+        self.policy = policy
+        self.windows = Windows(horizon_s(policy))
+        self.windows.take_over(kept)
+
+    def forget(self) -> None:
+        """After a clock jump nothing that was read can be dated any more."""
+        self.windows.clear()
+        self.tenures = {}
+        self.alive_since = self.whole_since = self._clock.now()
+
+    async def poll(self, source: SignalSource) -> Never:
+        """Read one signal for ever at its own pace. A round that is late is skipped, never queued."""
+        due = self._clock.now()
+        while True:
+            started = tuple(t.machine for t in self.tenures.values() if t.started)
+            readings = await source.read(Fleet(started=started), self._clock)
+            self.windows.add(readings)
+            for reading in readings:
+                self._on_reading(reading)
+            due += source.every_s
+            now = self._clock.now()
+            if due < now:
+                missed = int((now - due) // source.every_s) + 1
+                self._vitals.late_ticks += missed
+                due += missed * source.every_s
+            await asyncio.sleep(due - now)
+
+    async def look(self) -> Snapshot:
+        """Ask the platform once and take note of what changed. Raises what the platform raises."""
+        snapshot = await self._platform.snapshot()
+        row_open = any(r.in_progress for r in snapshot.releases[:3])
+        if row_open or self.want_leases or self.deploy is not None:
+            leases = await self._platform.leases([m.id for m in snapshot.managed])
+            snapshot = replace(snapshot, leases=leases)
+        await self._take(snapshot)
+        return snapshot
+
+    async def _take(self, snapshot: Snapshot) -> None:
+        now = self._clock.now()
+        before = self.snapshot.at if self.snapshot else None
+        digests_before = {t.digest for t in self.tenures.values() if t.started}
+        self.tenures = track(self.tenures, snapshot, before, now)
+        self.snapshot = snapshot
+        self._vitals.last_snapshot_at = now
+        digests = {t.digest for t in self.tenures.values() if t.started}
+        if digests != digests_before or len(digests) > 1:
+            self.whole_since = now if len(digests) > 1 or digests_before else self.whole_since
+        deploy, self._quiet = in_progress(snapshot, self._record.state.goal, self._quiet, now)
+        await self._record.add(*self._changes(snapshot, deploy, now))
+        self.deploy = deploy
+
+    def _changes(self, snapshot: Snapshot, deploy: Deploy | None, now: float) -> list[Event]:
+        state = self._record.state
+        events: list[Event] = []
+        new: dict[str, Machine] = {}
+        for machine in sorted(snapshot.managed, key=lambda m: (m.release_version or 0, m.id)):
+            if machine.digest and state.record(machine.digest) is None:
+                new.setdefault(machine.digest, machine)
+        for digest, machine in new.items():
+            events.append(
+                DigestSeen(
+                    at=now,
+                    digest=digest,
+                    image_ref=machine.image_ref,
+                    version=machine.release_version,
+                    labels=dict(machine.labels),
+                    born_into=self.firing,
+                    first_sight=not state.digests,
+                    by_guard=machine.incident is not None,
+                )
+            )
+        running = {m.digest for m in snapshot.managed}
+        if len(running) == 1:
+            digest = running.pop()
+            record = state.record(digest)
+            if digest and (record is None or record.full_at is None):
+                version = max((m.release_version or 0 for m in snapshot.managed), default=0)
+                events.append(FullyDeployed(at=now, digest=digest, version=version or None))
+        if deploy is not None and self.deploy is None:
+            events.append(DeployBegan(at=now, owner=deploy.owner, sign=deploy.sign))
+        if deploy is None and self._record.state.deploying is not None:
+            events.append(DeployEnded(at=now, owner=self._record.state.deploying.owner))
+        return events
+
+    async def leases_now(self, snapshot: Snapshot) -> Snapshot:
+        """The same snapshot, with who holds the machines. Raises ``Unavailable``."""
+        if snapshot.leases is not None:
+            return snapshot
+        return replace(snapshot, leases=await self._platform.leases([m.id for m in snapshot.managed]))
+
+    async def resolvable(self, image_ref: str, digest: str) -> bool | None:
+        """Whether the image can still be had: True, False, or None when nobody could say."""
+        try:
+            return await self._platform.resolve(image_ref) == digest
+        except Unavailable:
+            return None

@@ -1,0 +1,84 @@
+"""The platform as a process: ``python -m rollguard.localfly.platform --port 0``.
+
+World, interfaces and process host behind one loopback port: the Machines API, GraphQL and REST as flyctl and a guard
+know them, and `/local/v1` for the edge and the demo. Prints one JSON line when it is ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from rollguard.localfly.api import Api
+from rollguard.localfly.faults import Faults
+from rollguard.localfly.ids import Ids
+from rollguard.localfly.local_api import PREFIX, LocalApi
+from rollguard.localfly.messages import ApiRequest
+from rollguard.localfly.processes import ProcessHost
+from rollguard.localfly.pulse import Pulse
+from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_stdin
+from rollguard.localfly.world import World
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+PULL_S = 0.1
+
+
+class Platform:
+    """One world with real processes under it, and every interface over it."""
+
+    def __init__(self, seed: int) -> None:
+        world, faults = World(Ids(seed)), Faults()
+        pulse = Pulse(world)
+        self.host = ProcessHost(world, time.time, faults=faults, pull_s=PULL_S)
+        self._local = LocalApi(world, time.time, pulse=pulse, faults=faults)
+        self._fly = Api(world, time.time, pulse=pulse, faults=faults)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """One request from a socket through the interface it is for."""
+        asked = ApiRequest.of(request.method, request.raw_path, request.headers, await request.read())
+        interface = self._local if asked.path.startswith(PREFIX + "/") else self._fly
+        response = await interface.handle(asked)
+        return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+
+async def serve(args: argparse.Namespace) -> None:
+    """Serve until told to stop; then every machine is gone too."""
+    stop = asyncio.Event()
+    on_stop(stop.set)
+    if args.watch_stdin:
+        watch_stdin(stop.set)
+    platform = Platform(args.seed)
+    server = web.Application(client_max_size=BODY_BYTES_MAX)
+    server.router.add_route("*", "/{path:.*}", platform.answer)
+    runner = web.AppRunner(server, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        async with platform.host:
+            site = web.TCPSite(runner, args.host, args.port)
+            await site.start()
+            announce(args.host, runner.addresses[0][1])
+            await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="platform", description="A local Fly.io: world, interfaces, machines.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: the system chooses")
+    parser.add_argument("--seed", type=int, default=0, help="of every identifier")
+    parser.add_argument("--watch-stdin", action="store_true", help="exit when stdin ends")
+    args = parser.parse_args(argv)
+    log_to_stderr("platform")
+    asyncio.run(serve(args))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The guard in numbers: every event counted, and the levels that graphs and alerts need.
+
+All names begin with ``rollguard_``; counters exist at 0 from the start, so that ``increase()`` sees the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+
+from rollguard.core import events as e
+from rollguard.core.policy import Policy
+from rollguard.telemetry.instruments import Instruments
+from rollguard.telemetry.labels import CHANGES, DECISIONS, GOAL_OUTCOMES, MODES, RULE_STATES, known
+
+
+class Metrics:
+    """Counts what ``observe`` is told and shows what the other methods say."""
+
+    def __init__(self, registry: CollectorRegistry, version: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry
+        self._all = Instruments(registry)
+        self._all.build_info.labels(version).set(1)
+        self._rules: dict[str, set[str]] = {}
+        self._blind: dict[str, set[str]] = {}
+        self._incidents: dict[str, set[str]] = {}
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that ``accept`` asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def guard(self, policy: Policy, channels: Sequence[str]) -> None:
+        """Show this policy's target from now on: every series at 0, and none of rules that are gone."""
+        target = policy.target.name
+        self._all.start_at_zero(target, [s.name for s in policy.signals], channels)
+        rules = {rule.name for rule in policy.rules}
+        for gone in self._rules.get(target, set()) - rules:
+            self._forget(target, gone)
+        for new in rules - self._rules.get(target, set()):
+            self._set_rule(target, new, "clear")
+        self._rules[target] = rules
+        self._set_mode(target, policy.mode.name.lower())
+
+    def observe(self, event: e.Event, target: str) -> None:
+        """Count an event that happened now, and show the state it leaves."""
+        self._count(event, target)
+        self.restore(event, target)
+
+    def restore(self, event: e.Event, target: str) -> None:
+        """Show the state that an event of an earlier life left (pause, incidents, rules), without counting it."""
+        match event:
+            case e.PauseSet():
+                self._all.paused.labels(target).set(1)
+            case e.PauseLifted():
+                self._all.paused.labels(target).set(0)
+            case e.IncidentOpened(incident=incident):
+                self._set_incidents(target, self._incidents.get(target, set()) | {incident})
+            case e.IncidentClosed(incident=incident):
+                self._set_incidents(target, self._incidents.get(target, set()) - {incident})
+            case e.PolicyLoaded(mode=mode) | e.GuardStarted(mode=mode):
+                self._set_mode(target, mode)
+            case e.RuleChanged(rule=rule, after=after) if rule in self._rules.get(target, set()):
+                self._set_rule(target, rule, after)
+                self.finding(target, rule, event.value, event.limit)
+
+    def finding(self, target: str, rule: str, value: float | None, limit: float | None) -> None:
+        """What a rule last saw and what it is held against, in base units; None leaves the last one."""
+        if value is not None:
+            self._all.rule_value.labels(target, rule).set(value)
+        if limit is not None:
+            self._all.rule_limit.labels(target, rule).set(limit)
+
+    def tick(self, target: str, at: float, seconds: float) -> None:
+        """A tick ended at ``at`` and took ``seconds``."""
+        self._all.ticks.labels(target).inc()
+        self._all.tick_seconds.labels(target).observe(seconds)
+        self._all.last_tick.labels(target).set(at)
+
+    def late_tick(self, target: str) -> None:
+        """A tick was skipped because the one before was not over."""
+        self._all.late_ticks.labels(target).inc()
+
+    def snapshot(self, target: str, at: float) -> None:
+        """The platform was seen at ``at``."""
+        self._all.last_snapshot.labels(target).set(at)
+
+    def probe(self, target: str, signal: str, ok: bool | None) -> None:
+        """One reading of a signal: good, bad, or (None) a gap."""
+        outcome = "gap" if ok is None else "ok" if ok else "failed"
+        self._all.probes.labels(target, signal, outcome).inc()
+
+    def reload(self, ok: bool, at: float) -> None:
+        """The policy files were read again at ``at``."""
+        self._all.reload_ok.set(ok)
+        if ok:
+            self._all.reload_at.set(at)
+
+    def heartbeat(self, outcome: str) -> None:
+        """A sign of life was sent, withheld or failed."""
+        self._all.heartbeats.labels(outcome).inc()
+
+    def pages_waiting(self, target: str, count: int) -> None:
+        """How many pages are in the outbox."""
+        self._all.pages_pending.labels(target).set(count)
+
+    def _count(self, event: e.Event, target: str) -> None:
+        counted = self._all
+        counted.journal_events.labels(target).inc()
+        match event:
+            case e.Decided(decision=decision):
+                counted.decisions.labels(target, known(decision, DECISIONS)).inc()
+            case e.GoalEnded(outcome=outcome):
+                counted.rollbacks.labels(target, known(outcome, GOAL_OUTCOMES)).inc()
+            case e.StepIntended(kind=kind):
+                counted.writes.labels(target, known(kind, CHANGES), "intended").inc()
+            case e.StepDone(kind="update", phase="healthy"):
+                counted.machine_updates.labels(target, "healthy").inc()
+            case e.StepDone(kind=kind):
+                counted.writes.labels(target, known(kind, CHANGES), "done").inc()
+                if kind == "update":
+                    counted.machine_updates.labels(target, "accepted").inc()
+            case e.StepFailed(kind=kind):
+                counted.writes.labels(target, known(kind, CHANGES), "failed").inc()
+                if kind == "update":
+                    counted.machine_updates.labels(target, "failed").inc()
+            case e.PageQueued():
+                counted.pages_queued.labels(target).inc()
+            case e.PageSent(channel=channel):
+                counted.pages.labels(target, channel, "sent").inc()
+            case e.PageFailed(channel=channel, final=final):
+                counted.pages.labels(target, channel, "dropped" if final else "failed").inc()
+            case e.ClockJumped():
+                counted.clock_jumps.labels(target).inc()
+            case e.TickFailed():
+                counted.tick_failures.labels(target).inc()
+
+    def _set_mode(self, target: str, mode: str) -> None:
+        for each in MODES:
+            self._all.mode.labels(target, each).set(each == mode.lower())
+
+    def _set_incidents(self, target: str, incidents: set[str]) -> None:
+        self._incidents[target] = incidents
+        self._all.incidents_open.labels(target).set(len(incidents))
+
+    def _set_rule(self, target: str, rule: str, state: str) -> None:
+        for each in RULE_STATES:
+            self._all.rule_state.labels(target, rule, each).set(each == state)
+        blind = self._blind.setdefault(target, set())
+        (blind.add if state == "blind" else blind.discard)(rule)
+        self._all.blind.labels(target).set(bool(blind))
+
+    def _forget(self, target: str, rule: str) -> None:
+        self._set_rule(target, rule, "clear")
+        for state in RULE_STATES:
+            self._all.rule_state.remove(target, rule, state)
+        for instrument in (self._all.rule_value, self._all.rule_limit):
+            instrument.remove(target, rule)

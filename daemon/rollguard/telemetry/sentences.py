@@ -1,0 +1,61 @@
+"""How loud each event is in the log, and the sentence that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from logging import ERROR, INFO, WARNING
+from typing import Any
+
+from rollguard.core import events as e
+
+Said = tuple[int, str]
+
+
+def said(event: e.Event) -> Said:
+    """The level and the sentence of any event."""
+    return _TABLE[type(event)](event)
+
+
+def _of_page_failure(page: e.PageFailed) -> Said:
+    if page.final:
+        return ERROR, f"page {page.key} is not delivered by {page.channel} and will not be: {page.error}"
+    return WARNING, f"{page.channel} did not take page {page.key} (attempt {page.attempts}): {page.error}"
+
+
+def _of_step_done(step: e.StepDone) -> Said:
+    where = f" of {step.machine}" if step.machine else ""
+    return INFO, f"{step.kind}{where} done{f': {step.phase}' if step.phase else ''}"
+
+
+_LOUD_RULES = {"firing": WARNING, "blind": WARNING}
+_LOUD_DECISIONS = {"rollback": WARNING, "page": WARNING}
+
+_TABLE: dict[type[e.Event], Callable[[Any], Said]] = {
+    e.GuardStarted: lambda x: (INFO, f"rollguard {x.version} is on guard in mode {x.mode}"),
+    e.PolicyLoaded: lambda x: (INFO, f"obeying {x.path} in mode {x.mode}"),
+    e.PolicyRejected: lambda x: (ERROR, f"{x.path} cannot be obeyed, the old policy stays: {x.problem}"),
+    e.ClockJumped: lambda x: (WARNING, f"the wall clock moved by {x.by_s:+.1f} s; windows were emptied"),
+    e.DigestSeen: lambda x: (INFO, f"{x.image_ref} runs for the first time"),
+    e.FullyDeployed: lambda x: (INFO, f"{x.digest} runs on every managed machine"),
+    e.Proven: lambda x: (INFO, f"{x.image_ref} is proven ({x.how})"),
+    e.DeployBegan: lambda x: (INFO, f"{x.owner or 'somebody'} deploys ({x.sign})"),
+    e.DeployEnded: lambda x: (INFO, f"the deploy of {x.owner or 'somebody'} is over"),
+    e.RuleChanged: lambda x: (_LOUD_RULES.get(x.after, INFO), f"{x.rule} is {x.after}: {x.sentence}"),
+    e.IncidentOpened: lambda x: (WARNING, f"incident {x.incident} opens: {x.sentence}"),
+    e.Decided: lambda x: (_LOUD_DECISIONS.get(x.decision, INFO), f"decided to {x.decision}: {x.sentence}"),
+    e.GoalSet: lambda x: (WARNING, f"rolling back to {x.target_ref}: {x.reason}"),
+    e.StepIntended: lambda x: (INFO, f"about to {x.kind}{f' {x.machine}' if x.machine else ''}"),
+    e.StepDone: _of_step_done,
+    e.StepFailed: lambda x: (WARNING, f"{x.kind}{f' of {x.machine}' if x.machine else ''} failed: {x.error}"),
+    e.GoalEnded: lambda x: (INFO if x.outcome == "restored" else ERROR, f"rollback {x.outcome}: {x.sentence}"),
+    e.Verified: lambda x: (INFO if x.result == "restored" else WARNING, f"verified, {x.result}: {x.sentence}"),
+    e.IncidentClosed: lambda x: (INFO, f"incident {x.incident} is over, {x.outcome}: {x.sentence}"),
+    e.PauseSet: lambda x: (WARNING, f"paused by {x.by}: {x.reason}"),
+    e.PauseLifted: lambda x: (INFO, f"resumed by {x.by}: {x.reason}"),
+    e.HoldSet: lambda x: (WARNING, f"held by {x.by}: {x.reason}"),
+    e.Reported: lambda x: (WARNING, f"{x.by} reports {x.kind}: {x.reason}"),
+    e.PageQueued: lambda x: (INFO, f"{'resolving' if x.resolve else 'paging'} {x.key}: {x.summary}"),
+    e.PageSent: lambda x: (INFO, f"{x.channel} took page {x.key}"),
+    e.PageFailed: _of_page_failure,
+    e.TickFailed: lambda x: (ERROR, f"could not look ({x.failures} in a row): {x.error}"),
+}

@@ -1,0 +1,214 @@
+"""Every channel says the whole page, within its limits, and knows "later" from "never"."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.adapters.recorded_transport import RecordedTransport
+
+from rollguard.adapters.notify.pagerduty import dedup_key, event_of
+from rollguard.adapters.notify.registry import build_notifiers, channel_names
+from rollguard.adapters.notify.webhook import message_id, sign, signing_keys
+from rollguard.core.pages import Page, Severity
+from rollguard.core.policy import Channel, PagerDuty, Policy, SecretRef, Target, Webhook
+from rollguard.errors import Refused, Unavailable
+from rollguard.ports import Notifier
+
+NOON = 1_787_313_600.25
+KEY = b"a key of the receiver's own"
+ENVIRON = {"PD_KEY": "0123456789abcdef0123456789abcdef", "HOOK_KEY": f"whsec_{base64.b64encode(KEY).decode()}"}
+PAGER = PagerDuty(routing_key=SecretRef(env="PD_KEY"), url="https://pd.test/v2/enqueue")
+HOOK = Webhook(url="https://hook.test/in", secret=SecretRef(env="HOOK_KEY"))
+PAGE = Page(
+    key="shop/1a2b",
+    target="shop",
+    summary="rolling back shop to v41: 7 % of requests fail",
+    severity=Severity.ERROR,
+    at=NOON,
+    details=(("rule", "server-errors"), ("value", "7 %"), ("rule", "hard-down")),
+    link="https://runbook.test/rollback",
+)
+
+
+def policy(*channels: Channel) -> Policy:
+    target = Target(name="shop", app="shop", token=SecretRef(env="TOKEN"))
+    return Policy(target=target, signals=(), rules=(), page=channels)
+
+
+def notifier(channel: Channel, transport: RecordedTransport, environ: dict[str, str] = ENVIRON) -> Notifier:
+    [only] = build_notifiers(policy(channel), transport, environ, now=lambda: NOON + 60.9).values()
+    return only
+
+
+def test_channels_are_named_by_their_kind_and_numbered_from_the_second_on() -> None:
+    several = policy(PAGER, HOOK, HOOK, PAGER, HOOK)
+    names = ("pagerduty", "webhook", "webhook-2", "pagerduty-2", "webhook-3")
+    assert channel_names(several) == names
+    built = build_notifiers(several, RecordedTransport(), {})
+    assert [(name, n.name) for name, n in built.items()] == [(name, name) for name in names]
+
+
+async def test_pagerduty_is_told_everything_the_page_says() -> None:
+    transport = RecordedTransport()
+    await notifier(PAGER, transport).send(PAGE)
+    [asked] = transport.asked
+    assert (asked.method, asked.url) == ("POST", "https://pd.test/v2/enqueue")
+    assert asked.headers["Content-Type"] == "application/json"
+    assert json.loads(asked.body) == {
+        "routing_key": ENVIRON["PD_KEY"],
+        "event_action": "trigger",
+        "dedup_key": "shop/1a2b",
+        "client": "rollguard",
+        "client_url": "https://runbook.test/rollback",
+        "links": [{"href": "https://runbook.test/rollback", "text": "What to do"}],
+        "payload": {
+            "summary": "rolling back shop to v41: 7 % of requests fail",
+            "source": "shop",
+            "severity": "error",
+            "class": "release",
+            "timestamp": "2026-08-21T12:00:00.250+00:00",
+            "custom_details": {"rule": "server-errors\nhard-down", "value": "7 %"},
+        },
+    }
+
+
+async def test_pagerduty_closes_what_it_opened_by_the_same_key() -> None:
+    transport = RecordedTransport()
+    await notifier(PAGER, transport).send(replace(PAGE, resolve=True))
+    assert json.loads(transport.asked[0].body) == {
+        "routing_key": ENVIRON["PD_KEY"],
+        "event_action": "resolve",
+        "dedup_key": "shop/1a2b",
+    }
+
+
+def test_a_page_of_any_size_fits_what_pagerduty_takes() -> None:
+    huge = replace(
+        PAGE,
+        key="k" * 300,
+        summary="🔥" * 2000,
+        details=tuple((f"{n}" + "n" * 500, "🔥" * 5000) for n in range(500)),
+        link="https://" + "x" * 5000,
+    )
+    event = event_of(huge, "key")
+    assert len(event["dedup_key"]) == 255
+    assert len(event["payload"]["summary"]) == 1024
+    assert event["payload"]["summary"].endswith("…")
+    assert len(json.dumps(event)) < 512_000
+    assert "links" not in event
+
+
+def test_keys_too_long_for_pagerduty_stay_different() -> None:
+    assert dedup_key("k" * 255) == "k" * 255
+    assert dedup_key("k" * 300) != dedup_key("k" * 301)
+
+
+def test_a_link_that_is_not_for_a_browser_is_left_out() -> None:
+    assert "links" not in event_of(replace(PAGE, link="javascript:alert(1)"), "key")
+
+
+async def test_a_webhook_is_told_everything_in_a_versioned_body() -> None:
+    transport = RecordedTransport(status=204)
+    await notifier(HOOK, transport).send(PAGE)
+    [asked] = transport.asked
+    assert (asked.method, asked.url) == ("POST", "https://hook.test/in")
+    assert json.loads(asked.body) == {
+        "version": 1,
+        "type": "page.opened",
+        "timestamp": "2026-08-21T12:00:00.250+00:00",
+        "data": {
+            "key": "shop/1a2b",
+            "target": "shop",
+            "summary": "rolling back shop to v41: 7 % of requests fail",
+            "severity": "error",
+            "details": [
+                {"name": "rule", "text": "server-errors"},
+                {"name": "value", "text": "7 %"},
+                {"name": "rule", "text": "hard-down"},
+            ],
+            "link": "https://runbook.test/rollback",
+        },
+    }
+
+
+async def test_a_webhook_proves_who_sent_it_and_when() -> None:
+    transport = RecordedTransport(status=200)
+    await notifier(HOOK, transport).send(PAGE)
+    [asked] = transport.asked
+    moment = str(int(NOON + 60.9))  # of this attempt, not of the page: receivers refuse old ones
+    signed = f"{asked.headers['webhook-id']}.{moment}.".encode() + asked.body
+    expected = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
+    assert asked.headers["webhook-timestamp"] == moment
+    assert asked.headers["webhook-signature"] == f"v1,{expected}"
+
+
+def test_the_signature_is_the_one_computed_by_hand() -> None:
+    # printf 'msg_1.1700000000.{"a":1}' | openssl dgst -sha256 -hmac 'sesame' -binary | base64
+    assert sign(b"sesame", "msg_1", 1_700_000_000, b'{"a":1}') == "v1,7H4Ov+VY223gk/c6gMDJSFabVdKAsZCnHekLlO24KVg="
+
+
+def test_while_a_secret_is_rotated_both_sign() -> None:
+    assert signing_keys("whsec_b2xk  whsec_bmV3") == [b"old", b"new"]
+
+
+async def test_a_repeat_of_a_page_carries_the_same_id_and_another_page_does_not() -> None:
+    transport = RecordedTransport(status=200)
+    for _ in range(2):
+        await notifier(HOOK, transport).send(PAGE)
+    assert len({asked.headers["webhook-id"] for asked in transport.asked}) == 1
+    others = [replace(PAGE, resolve=True), replace(PAGE, at=NOON + 1), replace(PAGE, key="shop/2")]
+    assert len({message_id(page) for page in [PAGE, *others]}) == 4
+
+
+@pytest.mark.parametrize("channel", [PAGER, HOOK])
+@pytest.mark.parametrize(
+    "status, error",
+    [(400, Refused), (401, Refused), (403, Refused), (404, Refused), (409, Refused), (410, Refused), (422, Refused)]
+    + [(301, Unavailable), (408, Unavailable), (429, Unavailable), (500, Unavailable), (503, Unavailable)],
+)
+async def test_an_answer_that_is_not_a_yes_says_whether_to_try_again(
+    channel: Channel, status: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=rf"HTTP {status}: (pagerduty|webhook): it is so"):
+        await notifier(channel, RecordedTransport(status, body=b"it is\nso")).send(PAGE)
+
+
+async def test_pagerduty_is_believed_only_when_it_accepts() -> None:
+    with pytest.raises(Unavailable):
+        await notifier(PAGER, RecordedTransport(200)).send(PAGE)
+
+
+@pytest.mark.parametrize("channel", [PAGER, HOOK])
+async def test_the_wait_that_a_channel_asks_for_is_passed_on(channel: Channel) -> None:
+    with pytest.raises(Unavailable) as told:
+        await notifier(channel, RecordedTransport(429, {"retry-after": "17"})).send(PAGE)
+    assert told.value.retry_after_s == 17.0
+
+
+@pytest.mark.parametrize(
+    "channel, environ", [(PAGER, {}), (HOOK, {}), (HOOK, {"HOOK_KEY": "not base64!"}), (HOOK, {"HOOK_KEY": "whsec_"})]
+)
+async def test_a_secret_that_is_not_right_yet_keeps_the_page_waiting_and_is_not_shown(
+    channel: Channel, environ: dict[str, str]
+) -> None:
+    transport = RecordedTransport()
+    with pytest.raises(Unavailable) as told:
+        await notifier(channel, transport, environ).send(PAGE)
+    assert not transport.asked
+    assert "not base64!" not in str(told.value)
+
+
+async def test_a_rotated_secret_is_used_at_once() -> None:
+    transport, environ = RecordedTransport(), dict(ENVIRON)
+    pager = notifier(PAGER, transport, environ)
+    await pager.send(PAGE)
+    environ["PD_KEY"] = "new"
+    await pager.send(PAGE)
+    keys: list[Any] = [json.loads(asked.body)["routing_key"] for asked in transport.asked]
+    assert keys == [ENVIRON["PD_KEY"], "new"]
