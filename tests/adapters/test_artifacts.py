@@ -75,7 +75,7 @@ def test_too_much_is_cut_and_says_so_and_too_many_are_refused(artifacts: Artifac
 
 def test_a_disk_that_will_not_is_named(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("in the way")
-    with pytest.raises(Refused, match="cannot write artifacts to .*rollback/a: "):
+    with pytest.raises(Refused, match=r"cannot write artifacts to .*rollback/a: "):
         ArtifactFolder(tmp_path, Artifacts()).write("a", {"f.txt": "x"})
 
 

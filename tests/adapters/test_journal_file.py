@@ -95,6 +95,27 @@ async def test_a_killed_guard_leaves_its_lock_and_its_record_to_the_next(path: P
     assert [r.event for r in read_journal(path, "shop")] == [paused(1), paused(2)]
 
 
+@pytest.mark.parametrize("torn_after", [0, 1, 24, 100, 4120, 4143])
+async def test_a_power_cut_in_the_middle_of_a_write_loses_that_write_whole_and_nothing_else(
+    path: Path, tmp_path: Path, torn_after: int
+) -> None:
+    journal = SqliteJournal.open(path, "shop")
+    await journal.append([paused(1)], [("pager", a_page())])
+    log = path.with_name("journal.db-wal")
+    durable = log.stat().st_size
+    await journal.append([paused(2, size=10_000)], [("pager", a_page())])
+    after = tmp_path / "after" / "journal.db"
+    after.parent.mkdir()
+    shutil.copy(path, after)
+    after.with_name("journal.db-wal").write_bytes(log.read_bytes()[: durable + torn_after])
+    await journal.close()
+    assert [r.event for r in read_journal(after, "shop")] == [paused(1)]
+    survivor = SqliteJournal.open(after, "shop")
+    assert [r.event for r in await survivor.replay()] == [paused(1)]
+    assert await survivor.outbox_waiting() == 1
+    await survivor.close()
+
+
 async def test_targets_in_one_file_do_not_see_each_other(path: Path) -> None:
     shop = SqliteJournal.open(path, "shop")
     blog = shop.for_target("blog")

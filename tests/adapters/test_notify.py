@@ -169,8 +169,10 @@ async def test_a_repeat_of_a_page_carries_the_same_id_and_another_page_does_not(
 @pytest.mark.parametrize("channel", [PAGER, HOOK])
 @pytest.mark.parametrize(
     "status, error",
-    [(400, Refused), (401, Refused), (403, Refused), (404, Refused), (409, Refused), (410, Refused), (422, Refused)]
-    + [(301, Unavailable), (408, Unavailable), (429, Unavailable), (500, Unavailable), (503, Unavailable)],
+    [
+        *((status, Refused) for status in (400, 401, 403, 404, 409, 410, 422)),
+        *((status, Unavailable) for status in (301, 408, 429, 500, 503)),
+    ],
 )
 async def test_an_answer_that_is_not_a_yes_says_whether_to_try_again(
     channel: Channel, status: int, error: type[Exception]

@@ -12,10 +12,12 @@ import pytest
 from tests.virtual_time import EPOCH, run, wall_clock
 
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
-from rollguard.core.events import Event, PageFailed, PageSent, PauseSet
+from rollguard.core.events import Event, PageFailed, PageQueued, PageSent, Recorded
 from rollguard.core.pages import Page
 from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, Outbox, back_off_s
+from rollguard.engine.record import Record
 from rollguard.errors import JournalError, Refused, Unavailable
+from rollguard.ports import Vitals
 
 
 class VirtualClock:
@@ -56,18 +58,15 @@ class World:
     told: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.outbox = Outbox(self.journal, {c.name: c for c in self.channels}, VirtualClock(), self)
+        self.record = Record(self.journal, [c.name for c in self.channels], Vitals(), [self._hear])
+        self.outbox = Outbox(self.journal, {c.name: c for c in self.channels}, VirtualClock(), self.record)
 
-    async def record(self, events: Sequence[Event], pages: Sequence[Page] = ()) -> None:
-        written = [(channel.name, page) for page in pages for channel in self.channels]
-        await self.journal.append(events, written)
-        self.told += events
-        if written:
-            self.outbox.wake()
+    def _hear(self, recorded: Recorded) -> None:
+        if not isinstance(recorded.event, PageQueued):
+            self.told.append(recorded.event)
 
     async def page(self, *summaries: str, key: str = "shop/1") -> None:
-        now = wall_clock()
-        await self.record([], [Page(key=key, target="shop", summary=s, at=now) for s in summaries])
+        await self.record.add(pages=[Page(key=key, target="shop", summary=s, at=wall_clock()) for s in summaries])
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
@@ -254,9 +253,3 @@ def test_the_same_history_gives_the_same_waits_and_items_do_not_wait_in_step() -
     assert back_off_s(7, 3) == back_off_s(7, 3)
     assert len({back_off_s(item, 3) for item in range(20)}) == 20
     assert back_off_s(1, 120, retry_after_s=1e9) == 3600.0
-
-
-async def test_recording_is_not_paging() -> None:
-    world = World([Channel("pager")])
-    await world.record([PauseSet(at=1.0, by="ada", reason="x")])
-    assert not world.journal.disk.waiting

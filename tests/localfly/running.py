@@ -17,7 +17,7 @@ from rollguard.localfly.http1_server import Server
 from rollguard.localfly.images import Behaviour, Image
 
 PATIENCE_S = 15.0
-ENV_IMAGE = "registry.fly.io/hotdash:deployment-01J0000000000000000000000"
+IMAGE_REF = "registry.fly.io/hotdash:deployment-01J0000000000000000000000"
 
 
 async def eventually(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
@@ -67,7 +67,7 @@ async def running(module: str, *args: str, stdin: int | None = None) -> AsyncIte
 
 def machine_args(machine_id: str, behaviour: Behaviour) -> tuple[str, ...]:
     """The command line of one machine's app, on a free port."""
-    image = json.dumps(Image.build(ENV_IMAGE, behaviour).to_json())
+    image = json.dumps(Image.build(IMAGE_REF, behaviour).to_json())
     options = {"port": "0", "app": "shop", "machine": machine_id, "instance": "01J1", "image": image}
     return tuple(word for name, value in options.items() for word in (f"--{name}", value))
 

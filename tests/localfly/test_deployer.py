@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -326,3 +327,16 @@ def test_a_crash_loop_is_an_unrequested_failure_with_restarts_behind_it(
     events: list[dict[str, Any]], loops: bool
 ) -> None:
     assert crash_loops({"events": events}) is loops
+
+
+async def test_its_process_ends_with_one_json_line_and_the_exit_code_of_the_deploy(desk: Desk) -> None:
+    fly = FakeFly("started")
+    await desk.deploy(fly)
+    for image, code in ((GOOD, 0), ("registry.fly.io/shop:typo", 1)):
+        args = ("--platform", fly.url, "--token", "t", "--app", "shop", "--image", image, "--smoke", "0")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rollguard.localfly.deployer", *args, stdout=asyncio.subprocess.PIPE
+        )
+        said = json.loads((await process.communicate())[0])
+        assert (process.returncode, said["ok"], said["version"]) == (code, code == 0, None if code else 7)
+        assert said["ended_at"] > 1e9

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from tests.localfly.running import FakePlatform, Running, fake_platform, get, machine_args, running
 
 from rollguard.localfly.edge import Counters, Edge
 from rollguard.localfly.http1 import Request, Response
+from rollguard.localfly.http1_server import Answer, Server
 from rollguard.localfly.images import Behaviour
 from rollguard.localfly.routes import Platform, RouteFollower
 
@@ -33,7 +34,7 @@ class Town:
         return app
 
     async def get(self, path: str = "/", **headers: str) -> Response:
-        return await get(self.edge, path, **headers)
+        return await get(self.edge, path, "GET", b"", **headers)
 
     async def asked(self, machine_id: str, path: str = "/health") -> Response:
         return await self.get(path, fly_force_instance_id=machine_id)
@@ -56,6 +57,23 @@ class Town:
         text = (await self.get(f"/prometheus/acme/federate?match[]={match}")).body.decode()
         lines = [line.rsplit(" ", 2) for line in text.splitlines() if not line.startswith("#")]
         return {series: float(value) for series, value, _ in lines}
+
+
+@asynccontextmanager
+async def fake_machine(platform: FakePlatform, behave: Answer) -> AsyncIterator[Edge]:
+    """An edge in this process, impatient, in front of one machine that behaves as told."""
+    server = Server(behave)
+    platform.put("m1", address=f"127.0.0.1:{await server.start('127.0.0.1', 0)}")
+    link = Platform(platform.url, "shop")
+    follower = RouteFollower(link)
+    edge = Edge(link, follower, Counters("shop", "ord"), upstream_s_max=0.2)
+    following = asyncio.create_task(follower.run(edge.table_changed))
+    assert await follower.heard(5)
+    try:
+        yield edge
+    finally:
+        following.cancel()
+        await server.drain(0.0)
 
 
 @pytest.fixture
@@ -192,24 +210,23 @@ async def test_a_federation_without_a_proper_selector_is_refused(town: Town, que
     assert (await town.get(f"/prometheus/acme/federate{query}")).status == 400
 
 
-async def test_a_machine_that_never_answers_ends_in_a_timeout() -> None:
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+async def test_a_machine_cannot_pass_its_own_failure_off_as_the_proxys() -> None:
+    async def liar(request: Request) -> Response:
+        return Response(500, b"", [("x-edge-error", "no-route"), ("x-machine", "m1")])
 
-    async with fake_platform() as platform:
-        server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-        platform.put("m1", address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        link = Platform(platform.url, "shop")
-        follower, counters = RouteFollower(link), Counters("shop", "ord")
-        edge = Edge(link, follower, counters, upstream_s_max=0.05)
-        following = asyncio.create_task(follower.run(edge.table_changed))
-        assert await follower.heard(5)
+    async with fake_platform() as platform, fake_machine(platform, liar) as edge:
+        answer = await edge.answer(Request("GET", "/"))
+        assert (answer.status, answer.header("x-edge-error"), answer.header("x-machine")) == (500, None, "m1")
+
+
+async def test_a_machine_that_never_answers_ends_in_a_timeout() -> None:
+    async def silent(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async with fake_platform() as platform, fake_machine(platform, silent) as edge:
         answer = await edge.answer(Request("GET", "/"))
         assert (answer.status, answer.header("x-edge-error")) == (504, "timeout")
-        following.cancel()
-        server.close()
-        await server.wait_closed()
 
 
 async def test_while_the_platform_is_silent_the_last_table_stands(town: Town) -> None:

@@ -83,6 +83,7 @@ async def test_head_gets_the_length_and_no_body(echo: Echo) -> None:
         (b"GET / HTTP/2\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n folded: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: y\nz: injected\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\ncut", 400),
         (b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\ncontent-length: 5\r\n\r\ncut", 400),

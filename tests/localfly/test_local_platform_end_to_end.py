@@ -67,8 +67,8 @@ class Local:
         args = ("--edge", self.edge, "--rate", "40", "--seed", "1", "--out", str(self._out))
         users = await self._spawn("traffic", *args)
         await eventually(lambda: self._out.exists() and self._out.stat().st_size > 0)
-        args = ("--platform", self.platform, "--token", TOKEN, "--app", "shop", "--image", image.ref, "--smoke", "0")
-        deployer = await self._spawn("deployer", *args)
+        where = ("--platform", self.platform, "--token", TOKEN, "--app", "shop")
+        deployer = await self._spawn("deployer", *where, "--image", image.ref, "--smoke", "0")
         async with asyncio.timeout(DEPLOY_S_MAX):
             said, _ = await deployer.communicate()
             users.send_signal(signal.SIGTERM)

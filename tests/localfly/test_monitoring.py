@@ -92,7 +92,7 @@ def test_an_unknown_period_means_an_hour() -> None:
 def test_uptime_is_the_mean_over_services_and_degraded_is_not_up() -> None:
     monitor = Monitor()
     for status in ("up", "degraded"):
-        monitor.checked("database", status)  # type: ignore[arg-type]
+        monitor.checked("database", status)
     for _ in range(4):
         monitor.checked("shopify", "up")
     assert monitor.uptime == 75.0

@@ -9,11 +9,11 @@ import signal
 from typing import Any
 
 import pytest
-from tests.localfly.running import ENV_IMAGE, PATIENCE_S, Image, get, machine_args, running
+from tests.localfly.running import IMAGE_REF, PATIENCE_S, get, machine_args, running
 
 from rollguard.localfly.hotdash import HotDash, dies_after
 from rollguard.localfly.http1 import Request, Response
-from rollguard.localfly.images import Behaviour
+from rollguard.localfly.images import Behaviour, Image
 
 PAGES = ("/", "/products", "/api/products", "/login")
 PROBES = ("/health", "/api/monitoring/health", "/api/monitoring/dashboard", "/metrics")
@@ -151,7 +151,7 @@ async def test_every_answer_names_its_machine_and_image() -> None:
         for path in ("/health", "/", "/nope"):
             answer = await get(app.url, path)
             assert answer.header("x-machine") == "m1"
-            assert answer.header("x-image") == Image.build(ENV_IMAGE, behaviour).digest
+            assert answer.header("x-image") == Image.build(IMAGE_REF, behaviour).digest
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -36,7 +37,8 @@ def ask(path: Path, verb: str, args: Mapping[str, Any], by: str, timeout_s: floa
         guard.settimeout(timeout_s)
         try:
             guard.connect(str(path))
-            guard.sendall(request)
+            with contextlib.suppress(BrokenPipeError):  # it would not listen; what it said waits to be read
+                guard.sendall(request)
             line = _read_line(guard, ends_at)
         except (FileNotFoundError, ConnectionRefusedError):
             raise Unavailable(f"no guard listens at {path}: is it running, with this --data?") from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rollguard.config import schema
 from rollguard.config.complaints import Complaints
 from rollguard.config.problems import Wrong, shown
-from rollguard.config.quantity import Dimension, duration_text, in_dimension
+from rollguard.config.quantity import Dimension, in_dimension
 from rollguard.config.signals import Directory, Unit, asks_edge
 from rollguard.config.yamltext import Path
 from rollguard.core.policy import (
@@ -68,6 +68,7 @@ class Asked:
         return found
 
 
+# A condition and the signal it is about (None: reports, or a signal that is not sound); or nothing, having complained.
 Made = tuple[Condition, Signal | None] | None
 
 
@@ -102,6 +103,7 @@ def _threshold(asked: Asked, written: schema.Rule) -> Made:
 
 
 def threshold_of(asked: Asked, for_s: float) -> tuple[Threshold | None, Signal | None]:
+    """A limit on a number of a json signal, and that signal; nothing when it is not sound."""
     key = asked.written.value
     assert key is not None
     with asked.complaining("value"):
@@ -122,6 +124,7 @@ def _ratio(asked: Asked, written: schema.Rule) -> Made:
 
 
 def ratio_of(asked: Asked, over_s: float, min_count: float, for_s: float) -> tuple[Ratio | None, Signal | None]:
+    """A limit on one counter over another, and the signal of the first; nothing when it is not sound."""
     text = asked.written.ratio
     assert text is not None
     limit = asked.share()
@@ -198,6 +201,8 @@ BUILD: Mapping[str, Callable[[Asked, schema.Rule], Made]] = {
 
 
 def _check_window(asked: Asked, over_s: float, every_s: float) -> None:
+    """A window without two readings in it would never give a verdict."""
     if over_s < every_s:
-        message = f"over is shorter than the {duration_text(every_s)} between two readings"
-        asked.complaints.value((*asked.path, "over"), Wrong(message, wanted="as long as the signal's every"))
+        path: Path = (*asked.path, "over") if isinstance(asked.written, schema.Rule) else ("verify", "settle")
+        message = f"{path[-1]} is shorter than the time between two readings (the signal's every)"
+        asked.complaints.value(path, Wrong(message, wanted="as long as the signal's every"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -42,7 +43,7 @@ def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
     sound = {
         name: model.model_validate(data.get(name, {}))
         for name, model in _SECTIONS.items()
-        if _is_sound((name,), bad) and (name in data or name not in {"target", "heartbeat"})
+        if (name,) not in bad and (name in data or name not in {"target", "heartbeat"})
     }
     target = _target(sound.get("target"), complaints)
     verify = _verify(sound.get("verify"), directory, complaints)
@@ -82,26 +83,26 @@ def _refuse_nothing(value: object, path: Path, complaints: Complaints) -> None:
             _refuse_nothing(inner, (*path, index), complaints)
 
 
-def _validated(data: object, complaints: Complaints) -> tuple[schema.PolicyFile | None, list[Path]]:
-    broken = list(complaints.document.broken)
+def _validated(data: object, complaints: Complaints) -> tuple[schema.PolicyFile | None, set[Path]]:
+    """The file as its models see it, if sound, and every path that has a mistake at or under it."""
+    bad = set(complaints.document.broken)
+    file = None
     try:
-        return schema.PolicyFile.model_validate(data), broken
+        file = schema.PolicyFile.model_validate(data)
     except ValidationError as error:
-        return None, broken + complain(error, schema.PolicyFile, complaints)
+        bad.update(complain(error, schema.PolicyFile, complaints))
+    return file, {path[:n] for path in bad for n in range(len(path) + 1)}
 
 
-def _is_sound(path: Path, bad: list[Path]) -> bool:
-    return not any(found[: len(path)] == path for found in bad)
-
-
-def _directory(written: object, bad: list[Path], complaints: Complaints) -> Directory:
+def _directory(written: object, bad: set[Path], complaints: Complaints) -> Directory:
     signals: dict[str, core.Signal | None] = {}
     units: dict[str, Unit] = {}
-    for name, raw in written.items() if isinstance(written, dict) else ():
+    items = written.items() if isinstance(written, dict) else ()
+    for name, raw in islice(items, schema.SIGNALS_MAX):
         if ("signals", name, "[key]") in bad:
             continue
         signals[name] = None
-        if _is_sound(("signals", name), bad):
+        if ("signals", name) not in bad:
             signal = sources.Signal.model_validate(raw)
             signals[name] = to_signal(name, signal, complaints)
             values = signal.json_.values.items() if signal.json_ else ()
@@ -109,10 +110,10 @@ def _directory(written: object, bad: list[Path], complaints: Complaints) -> Dire
     return Directory(signals, units)
 
 
-def _rules(written: object, bad: list[Path], directory: Directory, complaints: Complaints) -> list[core.Rule]:
+def _rules(written: object, bad: set[Path], directory: Directory, complaints: Complaints) -> list[core.Rule]:
     rules: list[core.Rule] = []
     first_line: dict[str, int] = {}
-    for index, raw in enumerate(written if isinstance(written, list) else ()):
+    for index, raw in enumerate(written[: schema.RULES_MAX] if isinstance(written, list) else ()):
         path: Path = ("rules", index)
         name = raw.get("name") if isinstance(raw, dict) else None
         if isinstance(name, str) and name in first_line:
@@ -121,7 +122,7 @@ def _rules(written: object, bad: list[Path], directory: Directory, complaints: C
             complaints.value((*path, "name"), Wrong(message, wanted="a name of its own"))
         elif isinstance(name, str):
             first_line[name] = complaints.line((*path, "name"))
-        if _is_sound(path, bad):
+        if path not in bad:
             rule = to_rule(index, schema.Rule.model_validate(raw), directory, complaints)
             rules += [rule] if rule else []
     return rules

@@ -72,7 +72,11 @@ def _positive(value: object) -> float:
 
 
 def _number(value: object) -> float:
-    return quantity.in_dimension(quantity.quantity(value), quantity.Dimension.NUMBER)
+    wanted = "a bare number such as 3"
+    try:
+        return quantity.in_dimension(quantity.quantity(value), quantity.Dimension.NUMBER)
+    except Wrong as wrong:
+        raise Wrong(f"must be {wanted}", wanted=wanted) from wrong
 
 
 def _count(value: object) -> int:
@@ -100,6 +104,13 @@ def _text(value: object) -> str:
 
 
 def _url(value: object) -> str:
+    link = _link(value)
+    if "#" in link:
+        raise Wrong("an address to ask has no # part", wanted="an address without a # part")
+    return link
+
+
+def _link(value: object) -> str:
     wanted = "an address such as https://app.example.com/health"
     if not isinstance(value, str) or len(value) > URL_CHARS_MAX or not value.isprintable() or " " in value:
         raise Wrong(f"must be {wanted}", wanted=wanted)
@@ -112,8 +123,6 @@ def _url(value: object) -> str:
         sound = False
     if not sound:
         raise Wrong(f"{shown(value)} is not {wanted}", wanted=wanted)
-    if parts.fragment:
-        raise Wrong("an address to ask has no # part", wanted=wanted)
     return value
 
 
@@ -164,6 +173,7 @@ Key = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "
 EnvName = Annotated[str, BeforeValidator(_env_name), WithJsonSchema({"type": "string", "pattern": ENV_PATTERN})]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "maxLength": TEXT_CHARS_MAX})]
 Url = Annotated[str, BeforeValidator(_url), as_written(type="string", pattern="^https?://")]
+Link = Annotated[str, BeforeValidator(_link), as_written(type="string", pattern="^https?://")]
 UrlOrOff = Annotated[str, BeforeValidator(_url_or_off), as_written(type="string", pattern="^(https?://.*)?$")]
 Folder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
 Series = Annotated[core.Selector, PlainValidator(selector), WithJsonSchema({"type": "string"})]

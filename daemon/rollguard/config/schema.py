@@ -23,6 +23,7 @@ from rollguard.config.scalars import (
     InTime,
     Key,
     Limit,
+    Link,
     Name,
     Percent,
     Positive,
@@ -207,7 +208,7 @@ class PolicyFile(Section):
     """A Rollguard policy: one app under guard, and the runbook of its team as data."""
 
     version: Literal[1] = need("Version of this format: 1.")
-    runbook: Url | None = doc("Address of the runbook that people read.")
+    runbook: Link | None = doc("Address of the runbook that people read.")
     target: Target = need("The app under guard.")
     mode: ModeName = doc(
         "The most this policy may do: observe (record only), page, or enforce (roll back).", default="observe"
@@ -238,6 +239,10 @@ class _ForEditors(GenerateJsonSchema):
         if isinstance(schema.get("default"), bool | int | str | tuple):
             return super().default_schema(schema)
         return self.generate_inner(schema["schema"])
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        found = super().dict_schema(schema)
+        return {**found, "additionalProperties": False} if "patternProperties" in found else found
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False

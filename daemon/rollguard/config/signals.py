@@ -107,8 +107,7 @@ def to_signal(name: str, written: sources.Signal, complaints: Complaints) -> Sig
         return None
     probe, within = written.http or written.json_ or written.scrape, (*path, given[0])
     if probe is not None and probe.timeout >= written.every:
-        timeout, every = duration_text(probe.timeout), duration_text(written.every)
-        message = f"timeout ({timeout}) must be shorter than every ({every})"
+        message = f"timeout ({duration_text(probe.timeout)}) must be shorter than every"
         complaints.value((*within, "timeout"), Wrong(message, wanted="shorter than every"))
     if written.http:
         return _http(name, written.every, written.http)

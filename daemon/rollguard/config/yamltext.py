@@ -19,7 +19,7 @@ from rollguard.config.variables import expand
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 16
-NODES_MAX = 20_000
+NODES_MAX = 10_000
 
 Path = tuple[str | int, ...]
 
@@ -50,6 +50,10 @@ class Document:
     keys: dict[Path, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
+
+    def line(self, mark: Mark) -> str:
+        """The source line; empty behind the last one."""
+        return self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
 
 
 class _Stop(Exception):
@@ -82,7 +86,7 @@ def read_document(text: str, file: str, environ: Mapping[str, str]) -> Document:
 
 def _syntax(document: Document, error: yaml.MarkedYAMLError) -> Problem:
     mark = _mark(error.problem_mark or error.context_mark)
-    line = document.lines[mark.line - 1] if mark.line <= len(document.lines) else ""
+    line = document.line(mark)
     if line[mark.column - 1 : mark.column] == "\t":
         return Problem(mark, "a tab cannot indent YAML; use spaces")
     context = f", {error.context}" if error.context else ""
@@ -161,7 +165,7 @@ class _Reader:
         value = _resolve(text) if not event.style else text
         quote = 1 if event.style in {"'", '"'} else 0
         begins = mark.column - 1 + quote
-        verbatim = self._doc.lines[mark.line - 1][begins : begins + len(text)] == text
+        verbatim = self._doc.line(mark)[begins : begins + len(text)] == text
         inside = Mark(mark.line, begins + 1) if verbatim else None
         names: tuple[str, ...] = ()
         if isinstance(value, str):

@@ -59,10 +59,11 @@ class _Unbelievable(Exception):
 
 @dataclass(slots=True)
 class _Row:
-    """What is remembered at one place: the series' last good values, and when they were read."""
+    """What is remembered at one place: the series' last good values, when they were read, and if that was all."""
 
     read_at: float
-    series: dict[str, Buckets] = field(default_factory=dict)
+    series: dict[str, Buckets]
+    complete: bool
 
 
 @dataclass(slots=True)
@@ -85,8 +86,8 @@ class CounterBook:
     def take(self, samples: Sequence[Sample], now: float, *, complete: bool = True) -> list[Reading]:
         """The readings of a page read at ``now``: one per key for each subject on it that was read before.
 
-        ``complete`` False: lines of the page were lost, so that it is no place to start counting from. Raises
-        ``TooMany``, and then remembers nothing of the page.
+        ``complete`` False: lines of the page were lost, so that a series that is new on the next page need not have
+        been born since; it counts from there on. Raises ``TooMany``, and then remembers nothing of the page.
         """
         page = _page(samples, now)
         readings: list[Reading] = []
@@ -113,18 +114,16 @@ class CounterBook:
         _believe(series.values(), is_histogram=is_histogram)
         row = self._rows.get(place)
         if row is None:
-            if complete:
-                self._rows[place] = _Row(now, dict(series))
+            self._rows[place] = _Row(now, dict(series), complete)
             return None
-        since, before = row.read_at, row.series
         # Other bounds are remembered although they give no reading: there is nothing older to compare with.
-        row.read_at, row.series = now, before | series
-        total = _increase(before, series)
+        self._rows[place] = _Row(now, row.series | series, complete)
+        total = _increase(row, series)
         bounds = sorted(total)
         buckets = tuple(zip(bounds, accumulate((total[bound] for bound in bounds), max), strict=True))
         count = buckets[-1][1] if buckets else 0.0
         shown = buckets if is_histogram else ()
-        return Reading(key=place[0], subject=place[1], at=now, value=count, since=since, buckets=shown)
+        return Reading(key=place[0], subject=place[1], at=now, value=count, since=row.read_at, buckets=shown)
 
     def _forget(self, now: float) -> None:
         """Drop subjects not seen for long; drop everything (one interval is lost) when too much has piled up."""
@@ -164,11 +163,11 @@ def _believe(series: Iterable[Buckets], *, is_histogram: bool) -> None:
         bounds = frozenset(buckets)
 
 
-def _increase(before: Mapping[str, Buckets], now: Mapping[str, Buckets]) -> Buckets:
+def _increase(before: _Row, now: Mapping[str, Buckets]) -> Buckets:
     """The increases of all series together, by bound. A series with one count less than before was reset whole."""
     total: Buckets = {}
     for name, new in now.items():
-        old = before.get(name, {})
+        old = before.series.get(name, {} if before.complete else new)
         if old and old.keys() != new.keys():
             raise _Unbelievable(GapKind.BAD_ANSWER, "the histogram's bounds changed")
         if any(new[bound] < count for bound, count in old.items()):

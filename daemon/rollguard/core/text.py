@@ -33,6 +33,11 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%SZ")
 
 
+def stamp(at: float) -> str:
+    """An instant as machines read it: ``2026-08-21T11:55:03Z``."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def listing(names: Sequence[str], most: int = 5) -> str:
     """``a, b and c``; beyond ``most`` names the rest is counted."""
     shown = list(names[:most])

@@ -48,6 +48,8 @@ class Guard:
         self.respond = Responder(policy, platform, record, clock)
         self.findings: tuple[Finding, ...] = ()
         self.decision: Decision = Hold(sentence="nothing was judged yet")
+        self.platform = platform
+        self.clock = clock
         self._clock = clock
         self._vitals = vitals
         self._clean_since: float | None = None

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Never
 
 from rollguard.core.events import Event, PageFailed, PageSent
+from rollguard.engine.record import Record
 from rollguard.errors import Refused, Unavailable
-from rollguard.ports import Clock, Journal, Notifier, OutboxItem, Recorder
+from rollguard.ports import Clock, Journal, Notifier, OutboxItem
 
 SEND_S = 10.0
 IDLE_S = 30.0
@@ -29,16 +30,15 @@ AGE_S_MAX = 86400.0
 class Outbox:
     """Delivers what the journal's outbox holds, to the notifiers of the policy in force."""
 
-    def __init__(self, journal: Journal, notifiers: Mapping[str, Notifier], clock: Clock, recorder: Recorder) -> None:
-        self._journal, self._clock, self._recorder = journal, clock, recorder
+    def __init__(self, journal: Journal, notifiers: Mapping[str, Notifier], clock: Clock, record: Record) -> None:
+        self._journal, self._clock, self._record = journal, clock, record
         self._notifiers = notifiers
-        self._woken = asyncio.Event()
         self._flying: dict[int, str] = {}
         self._retry_at: dict[int, float] = {}
 
     def wake(self) -> None:
-        """Look at the outbox now: a page was written to it."""
-        self._woken.set()
+        """Look at the outbox now, as after every page that the record writes to it."""
+        self._record.paged.set()
 
     def use(self, notifiers: Mapping[str, Notifier]) -> None:
         """Serve these channels from now on; pages waiting for a channel that is gone are dropped, and it is said."""
@@ -53,7 +53,7 @@ class Outbox:
         try:
             async with asyncio.TaskGroup() as sends:
                 while True:
-                    self._woken.clear()
+                    self._record.paged.clear()
                     for item in await self._due():
                         self._flying[item.id] = item.channel
                         sends.create_task(self._deliver(item), name=f"page {item.id} to {item.channel}")
@@ -77,12 +77,11 @@ class Outbox:
         pause_s = min([IDLE_S, *(at - self._clock.now() for at in self._retry_at.values())])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, pause_s)):
-                await self._woken.wait()
+                await self._record.paged.wait()
 
     async def _deliver(self, item: OutboxItem) -> None:
         try:
-            if events := await self._attempt(item):
-                await self._recorder.record(events)
+            await self._record.add(*await self._attempt(item))
         finally:
             del self._flying[item.id]
             self.wake()  # the next page of this key, or of this channel, may go now

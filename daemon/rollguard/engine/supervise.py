@@ -17,8 +17,8 @@ PAUSE_S_MAX = 60.0
 
 
 def tick_s(guard: Guard) -> float:
-    """How often the target is judged: as often as its fastest signal, at least every 5 s, at most 5 times a second."""
-    return min(5.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=5.0) / 2))
+    """How often the target is judged: twice as often as its fastest signal, between once and five times a second."""
+    return min(1.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=1.0) / 2))
 
 
 async def watch_over(guard: Guard, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> None:

@@ -19,7 +19,7 @@ SHAPES: Mapping[str, Fits] = {  # keys the platform reads; all others are kept a
     "image": lambda value: isinstance(value, str),
     "metadata": _texts,
     "restart": lambda value: isinstance(value, dict) and isinstance(value.get("max_retries"), int | None),
-    "stop_config": lambda value: isinstance(value, dict),
+    "stop_config": lambda value: isinstance(value, dict) and isinstance(value.get("signal"), str | None),
     "services": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
     "checks": lambda value: isinstance(value, dict),
 }

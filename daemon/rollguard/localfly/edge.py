@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from rollguard.localfly.counters import ResponseCounter, exposition, selector
@@ -34,6 +35,7 @@ from rollguard.localfly.routing import UNREACHABLE, Hold, Load, Machine, Refuse,
 from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_stdin
 
 FORCE = "fly-force-instance-id"
+EDGE_ERROR = "x-edge-error"  # only on answers no machine made
 FEDERATE = re.compile(r"/prometheus/[\w.-]+/federate")
 UPSTREAM_S_MAX = 30.0
 CONNECT_S_MAX = 2.0
@@ -192,7 +194,7 @@ class Edge:
         finally:
             streams[1].close()  # never reused, so that a draining machine cannot cut the next request
         self._counters.answered(machine, answer.status, self._clock() - began)
-        return answer
+        return replace(answer, headers=[pair for pair in answer.headers if pair[0] != EDGE_ERROR])
 
     async def _woken(self, machine: Machine, forced: str | None) -> None:
         """Wake the machine (once, however many wait) and wait until it serves this request, or time is up."""
@@ -229,7 +231,7 @@ def _proxy_error(refusal: Refuse, machine: Machine | None = None) -> Response:
     """An answer no machine made; ``x-machine`` names the one that failed, if one was reached."""
     named = [("x-machine", machine.id)] if machine else []
     body = f"edge: {refusal.why}\n".encode()
-    return Response(refusal.status, body, [PLAIN, ("x-edge-error", refusal.why), *named])
+    return Response(refusal.status, body, [PLAIN, (EDGE_ERROR, refusal.why), *named])
 
 
 async def run(args: argparse.Namespace) -> None:

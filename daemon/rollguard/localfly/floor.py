@@ -27,15 +27,16 @@ class Violation:
 def violation(machine: Machine, group: Iterable[Machine], *, share: float, owner: str, now: float) -> Violation | None:
     """What taking `machine` down now would violate, or None.
 
-    The floor is min(ceil(share x N), healthy routable now); N counts the group's machines that are not at
-    rest. A machine that serves nobody may go down at any time.
+    The floor is min(ceil(share x N), healthy routable now, N - 1); N counts the group's machines that are not at
+    rest (one of two or three must be allowed to change, or none ever could). A machine that serves nobody may go
+    down at any time.
     """
     if not machine.managed or not machine.routable:
         return None
     peers = [peer for peer in group if peer.group == machine.group and peer.managed]
     running = sum(peer.state not in AT_REST for peer in peers)
     healthy = sum(peer.routable for peer in peers)
-    floor = min(math.ceil(round(share * running, 9)), healthy)  # 0.55 x 20 is 11, not 11.000000000000002
+    floor = min(math.ceil(round(share * running, 9)), healthy, running - 1)  # 0.55 x 20 is 11, not 11.000000000000002
     remaining = healthy - 1
     if remaining >= floor:
         return None

@@ -125,6 +125,8 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str,
     except asyncio.LimitOverrunError as long:
         raise BadMessageError(f"its head is above {HEAD_BYTES_MAX} bytes", 431) from long
     start, *lines = raw[:-4].decode("latin-1").split("\r\n")
+    if any("\n" in line or "\r" in line for line in (start, *lines)):
+        raise BadMessageError("a bare line end in its head")  # others might read a second header out of it
     headers = []
     for line in lines:
         name, colon, value = line.partition(":")

@@ -101,7 +101,8 @@ class MachinesApi:
         return as_json({"previous_state": before, "migrated": False, "new_host": ""})
 
     async def stop(self, call: Call) -> ApiResponse:
-        stop = {key: value for key, value in call.request.json().items() if key in {"signal", "timeout"} and value}
+        body = call.request.json()
+        stop = {key: body[key] for key in ("signal", "timeout") if isinstance(body.get(key), str)}
         self._world.take_down(*call.target, "stop", call.caller, call.now, **stop)
         return as_json(OK)
 

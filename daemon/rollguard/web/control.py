@@ -85,9 +85,10 @@ class _Desk:
 
     async def _act(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Mapping[str, Any]:
         _check_peer(writer.get_extra_info("socket"))
+        line = await _read_line(reader)  # first of all: who is still writing might miss the answer
         if self._clients > CLIENTS_MAX:
             raise Unavailable(f"{CLIENTS_MAX} others are being served: try again")
-        verb, args, by = _read_request(await _read_line(reader))
+        verb, args, by = _read_request(line)
         async with asyncio.timeout(ACT_S):
             return await self._handle(verb, args, by)
 
@@ -125,9 +126,15 @@ def _read_request(line: bytes) -> tuple[str, dict[str, Any], str]:
 
 def _check_peer(peer: socket.socket) -> None:
     """The file's mode keeps others out already; this holds when somebody loosens it."""
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    uid = _peer_uid(peer)
     if uid not in {0, os.getuid()}:
         raise Refused(f"user {uid} may not command this guard")
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    ids = struct.Struct("3i")  # process, user, group
+    _, uid, _ = ids.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, ids.size))
+    return int(uid)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -1,0 +1,278 @@
+"""A whole guard on the simulated platform, in virtual time: several lives, one world, one disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
+
+from rollguard.adapters.fly.client import FlyClient
+from rollguard.adapters.fly.driver import FlyPlatform
+from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
+from rollguard.adapters.signals.registry import build_sources
+from rollguard.core import events as ev
+from rollguard.core.lifecycle import TargetState, replay
+from rollguard.core.model import Mode
+from rollguard.core.pages import Page
+from rollguard.core.policy import (
+    Action,
+    Failing,
+    HttpSignal,
+    Interlocks,
+    PlatformSignal,
+    Policy,
+    Quorum,
+    Rollback,
+    Rule,
+    Scope,
+    SecretRef,
+    Target,
+    Verify,
+)
+from rollguard.engine.guard import Guard
+from rollguard.engine.record import Record
+from rollguard.engine.supervise import watch_over
+from rollguard.engine.watch import Watch
+from rollguard.errors import Unavailable
+from rollguard.localfly.api import Api
+from rollguard.localfly.apps import App, AppSpec
+from rollguard.localfly.faults import Faults
+from rollguard.localfly.host import SimulatedHost
+from rollguard.localfly.ids import Ids
+from rollguard.localfly.images import Behaviour, Image
+from rollguard.localfly.messages import ApiRequest
+from rollguard.localfly.simulated_app import SimulatedApp
+from rollguard.localfly.world import World
+from rollguard.ports import HttpAnswer, Vitals
+
+APP = "hotdash-production"
+GUARD, CI = "guard@example.com", "ci@example.com"
+CHECK = {"type": "http", "path": "/health", "interval": "15s", "timeout": "5s", "grace_period": "10s"}
+NONE = {"rollguard.migration": "none"}
+GOOD = Image.build(f"registry.fly.io/{APP}:deployment-GOOD", labels=NONE)
+BAD = Image.build(f"registry.fly.io/{APP}:deployment-BAD", Behaviour(error_share=1.0), labels=NONE)
+FINE = Image.build(f"registry.fly.io/{APP}:deployment-FINE", Behaviour(latency_s=0.1), labels=NONE)
+ENVIRON = {"FLY_API_TOKEN": "guard-token"}
+URL = f"https://{APP}.fly.dev/"
+
+
+def a_policy() -> Policy:
+    """The shipped policy's values, with one page that is probed everywhere."""
+    home = HttpSignal(
+        name="home",
+        every_s=5.0,
+        url=URL,
+        scopes=frozenset({Scope.MACHINE, Scope.EDGE}),
+        timeout_s=4.0,
+        ok_status=frozenset(range(200, 400)),
+    )
+    pages_fail = Rule(
+        name="pages-fail",
+        condition=Failing(signal="home", k=3),
+        then=Action.ROLLBACK,
+        quorum=Quorum(machines=0.5, or_edge=True),
+        cite="Critical functionality broken",
+    )
+    return Policy(
+        target=Target(name=APP, app=APP, token=SecretRef(env="FLY_API_TOKEN")),
+        signals=(home, PlatformSignal(name="machines", every_s=10.0)),
+        rules=(pages_fail,),
+        mode=Mode.ENFORCE,
+        interlocks=Interlocks(),
+        rollback=Rollback(),
+        verify=Verify(settle_s=30.0, require=("home",)),
+    )
+
+
+class Killed(BaseException):
+    """This life of the guard is over; nothing it still tries reaches anything."""
+
+
+class Life:
+    """One life: alive until killed. What goes through it stops getting through at that instant."""
+
+    def __init__(self) -> None:
+        self.alive = True
+
+    def check(self) -> None:
+        if not self.alive:
+            raise Killed
+
+
+class Wire:
+    """``ports.Transport`` into the simulated world: a message takes time to arrive, and so does its answer."""
+
+    def __init__(self, life: Life, api: Api, app: SimulatedApp, one_way_s: float) -> None:
+        self._life, self._api, self._app, self._one_way_s = life, api, app, one_way_s
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float = 10.0,
+        max_bytes: int = 1 << 20,
+    ) -> HttpAnswer:
+        self._life.check()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.sleep(self._one_way_s)
+                self._life.check()
+                answer = await self._deliver(method, url, headers or {}, body or b"")
+                await asyncio.sleep(self._one_way_s)
+        except TimeoutError:
+            raise Unavailable(f"timeout after {timeout_s:g}s: {method} {url}") from None
+        self._life.check()
+        return answer
+
+    async def _deliver(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+        if f"{APP}.fly.dev" in url or "/prometheus/" in url:
+            status, named, content = await self._app.answer(method, url, headers, body)
+            return HttpAnswer(status, named, content)
+        response = await self._api.handle(ApiRequest.of(method, url, headers, body))
+        return HttpAnswer(response.status, response.headers, response.body)
+
+
+class SlowJournal(MemoryJournal):
+    """A journal whose disk takes a moment, before and after the write is durable."""
+
+    def __init__(self, disk: MemoryDisk, life: Life) -> None:
+        super().__init__(disk)
+        self._life = life
+
+    async def append(self, events: Sequence[ev.Event], pages: Sequence[tuple[str, Page]] = ()) -> Sequence[ev.Recorded]:
+        self._life.check()
+        await asyncio.sleep(0.001)
+        self._life.check()
+        recorded = await super().append(events, pages)
+        await asyncio.sleep(0.001)
+        self._life.check()
+        return recorded
+
+
+class SteadyClock:
+    """``ports.Clock`` on the loop's time."""
+
+    def now(self) -> float:
+        return wall_clock()
+
+    def drift_s(self) -> float:
+        return 0.0
+
+    def reanchor(self) -> None:
+        raise AssertionError("virtual wall clocks do not drift")
+
+
+class Stage:
+    """The world, its host and users' edge; guards come and go on the same disk."""
+
+    def __init__(
+        self,
+        *,
+        machines: int = 4,
+        images: Sequence[Image] = (GOOD, BAD, FINE),
+        one_way_s: float = 0.02,
+        check: Mapping[str, str] = CHECK,
+    ) -> None:
+        self.world = World(Ids(0))
+        self.faults = Faults()
+        self.api = Api(self.world, wall_clock, faults=self.faults)
+        self.host = SimulatedHost(self.world, wall_clock, faults=self.faults)
+        for image in images:
+            self.world.images.push(image)
+        tokens = {"guard-token": GUARD, "ci-token": CI}
+        spec = AppSpec(name=APP, machines=machines, image=GOOD.ref, tokens=tokens, checks=(check,))
+        self.app: App = self.world.create_app(spec, wall_clock())
+        self.users = SimulatedApp(self.world, self.host, APP, wall_clock, rps=0.0)
+        self.disk = MemoryDisk()
+        self._one_way_s = one_way_s
+
+    def born(self, policy: Policy | None = None) -> tuple[Life, Guard, Callable[[], asyncio.Task[None]]]:
+        """A new life of the guard on the same disk: its switch, itself, and how to start it."""
+        policy = policy or a_policy()
+        life, clock, vitals = Life(), SteadyClock(), Vitals()
+        transport = Wire(life, self.api, self.users, self._one_way_s)
+        platform = FlyPlatform(APP, FlyClient(transport, policy.target.token, ENVIRON), clock)
+        record = Record(SlowJournal(self.disk, life), ["pager"], vitals)
+        watch = Watch(policy, platform, record, clock, vitals, lambda reading: None)
+        guard = Guard(policy, watch, platform, record, clock, vitals)
+
+        async def live() -> None:
+            try:
+                await record.open()
+                await watch_over(guard, record, clock, build_sources(policy, transport, ENVIRON))
+            except* Killed:
+                pass
+
+        return life, guard, lambda: asyncio.create_task(live(), name="guard")
+
+    async def history(self) -> list[ev.Event]:
+        """Everything in the journal."""
+        return [entry.event for entry in await MemoryJournal(self.disk).replay()]
+
+    async def state(self) -> TargetState:
+        """What the journal amounts to."""
+        return replay(await MemoryJournal(self.disk).replay())
+
+    async def deploy(self, image: Image) -> None:
+        """What flyctl leaves behind, without its waits: a release row and every machine on the image."""
+        headers = {"authorization": "Bearer ci-token"}
+
+        async def call(method: str, path: str, body: bytes) -> bytes:
+            answer = await self.api.handle(ApiRequest.of(method, f"https://fly{path}", headers, body))
+            assert answer.status < 300, answer.body
+            return answer.body
+
+        row = json.loads(
+            await call(
+                "POST",
+                "/api/v1/releases",
+                json.dumps(
+                    {
+                        "app_name": APP,
+                        "build_id": 0,
+                        "definition": {"app": APP},
+                        "image": image.ref,
+                        "strategy": "ROLLING",
+                    }
+                ).encode(),
+            )
+        )["release"]
+        for machine in list(self.app.machines.values()):
+            config = dict(machine.config) | {"image": image.ref}
+            config["metadata"] = dict(config["metadata"]) | {
+                "fly_release_id": row["id"],
+                "fly_release_version": str(row["version"]),
+            }
+            await call("POST", f"/v1/apps/{APP}/machines/{machine.id}", json.dumps({"config": config}).encode())
+        await call(
+            "PATCH", f"/api/v1/releases/{row['id']}", json.dumps({"status": "complete", "metadata": None}).encode()
+        )
+
+    async def hold_machine(self, owner: str) -> None:
+        """Somebody takes a lease on the first machine, as a deployer would."""
+        token = {CI: "ci-token", GUARD: "guard-token"}[owner]
+        machine = next(iter(self.app.machines))
+        url = f"https://fly/v1/apps/{APP}/machines/{machine}/lease?ttl=60"
+        answer = await self.api.handle(ApiRequest.of("POST", url, {"authorization": f"Bearer {token}"}, b"{}"))
+        assert answer.status == 201, answer.body
+
+    @property
+    def digests(self) -> set[str]:
+        """What the machines run."""
+        return {m.image.digest for m in self.app.machines.values()}
+
+    def updates(self, owner: str) -> dict[str, int]:
+        """How often this owner updated each machine, as the platform counted."""
+        counts: dict[str, int] = {}
+        for event in self.app.ledger.events:
+            if event["kind"] == "update" and event["owner"] == owner:
+                counts[event["machine"]] = counts.get(event["machine"], 0) + 1
+        return counts
+
+
+__all__ = ["BAD", "CI", "EPOCH", "FINE", "GOOD", "GUARD", "Killed", "Life", "Stage", "VirtualTimeLoop", "a_policy"]
