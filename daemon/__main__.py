@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rollguard.cli.main import main  # noqa: E402  (the path must be set first)
+from rollguard.cli.main import main
 
 sys.exit(main())

@@ -190,14 +190,6 @@ class Notifier(Protocol):
         ...
 
 
-class Recorder(Protocol):
-    """Where every event goes: journal first, then everyone who listens (log, metrics, web)."""
-
-    async def record(self, events: Sequence[Event], pages: Sequence[Page] = ()) -> None:
-        """Durable when it returns. Raises ``JournalError``."""
-        ...
-
-
 @dataclass(slots=True)
 class Vitals:
     """What the guard knows of its own well-being, shared by the loops that feed it and the page that shows it."""

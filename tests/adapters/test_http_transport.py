@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aioresponses import aioresponses
-from tests.adapters import hostile
 
 from rollguard.adapters.http import AiohttpTransport, Saturated, TooLarge, excerpt, place, retry_after_s, status_error
 from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import HttpAnswer
+from tests.adapters import hostile
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ENDLESS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.adapters.recorded_transport import RecordedTransport
 
 from rollguard.adapters.notify.pagerduty import dedup_key, event_of
 from rollguard.adapters.notify.registry import build_notifiers, channel_names
@@ -19,6 +18,7 @@ from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Channel, PagerDuty, Policy, SecretRef, Target, Webhook
 from rollguard.errors import Refused, Unavailable
 from rollguard.ports import Notifier
+from tests.adapters.recorded_transport import RecordedTransport
 
 NOON = 1_787_313_600.25
 KEY = b"a key of the receiver's own"

@@ -8,9 +8,6 @@ import math
 from typing import Any
 
 import pytest
-from tests.adapters import hostile
-from tests.adapters.scripted_transport import Asked, ScriptedTransport, says
-from tests.adapters.signals_of import NOON, HandClock, http_signal, json_signal, read
 
 from rollguard.adapters.http import AiohttpTransport, Saturated, TooLarge
 from rollguard.adapters.signals.http import HttpSource
@@ -19,6 +16,9 @@ from rollguard.core.model import EDGE, GapKind
 from rollguard.core.policy import JsonValue, Scope
 from rollguard.errors import BadAnswer, GuardError, Unavailable
 from rollguard.ports import Fleet, HttpAnswer
+from tests.adapters import hostile
+from tests.adapters.scripted_transport import Asked, ScriptedTransport, says
+from tests.adapters.signals_of import NOON, HandClock, http_signal, json_signal, read
 
 P95 = JsonValue(name="p95", path=("metrics", "performance", "routeP95"), scale=0.001, gap_when=0)
 UPTIME = JsonValue(name="uptime", path=("metrics", "uptime", "overall"), scale=0.01)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from tests.adapters.scripted_transport import ScriptedTransport, says
-from tests.adapters.signals_of import NOON, RESPONSES, SECONDS, HandClock, read, scrape_signal
 
 from rollguard.adapters.http import TooLarge
 from rollguard.adapters.signals.scrape import ScrapeSource
@@ -15,6 +13,8 @@ from rollguard.core.model import GapKind, Reading
 from rollguard.core.policy import Matcher, Selector
 from rollguard.errors import GuardError, Unavailable
 from rollguard.ports import HttpAnswer
+from tests.adapters.scripted_transport import ScriptedTransport, says
+from tests.adapters.signals_of import NOON, RESPONSES, SECONDS, HandClock, read, scrape_signal
 
 ENVIRON = {"METRICS_TOKEN": "FlyV1 fm2_read"}
 

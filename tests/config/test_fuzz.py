@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.config.policies import GOOD
 
 from rollguard.config.loader import lints, parse_policy
 from rollguard.config.problems import PROBLEMS_MAX
 from rollguard.errors import PolicyError
+from tests.config.policies import GOOD
 
 LINES = GOOD.split("\n")
 TOKENS = [

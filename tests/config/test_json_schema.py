@@ -9,10 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.config.policies import GOOD, edited
 
 from rollguard.config.schema import json_schema
 from rollguard.config.yamltext import read_document
+from tests.config.policies import GOOD, edited
 
 CONFIG = Path(__file__).parents[2] / "config"
 POLICIES = [CONFIG / "hotdash-production.yaml", CONFIG / "examples" / "demo.yaml"]

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from tests.config.policies import GOOD, edited, load
-
 from rollguard.config.lints import lints
+from tests.config.policies import GOOD, edited, load
 
 MIGRATION = "interlocks: {migration: {label: db, allow: [none], unknown: allow}}\n"
 HEARTBEAT = "heartbeat: {url: https://beat.example}\n"

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.config.policies import GOOD, edited, load
 
 from rollguard.config.loader import load_policies, load_policy
 from rollguard.core.model import Mode
@@ -30,6 +29,7 @@ from rollguard.core.policy import (
     Webhook,
 )
 from rollguard.errors import PolicyError
+from tests.config.policies import GOOD, edited, load
 
 PRODUCTION = Path(__file__).parents[2] / "config" / "hotdash-production.yaml"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.config.policies import GOOD, complaints, edited, load
 
 from rollguard.config.problems import PROBLEMS_MAX
 from rollguard.config.quantity import duration_text
+from tests.config.policies import GOOD, complaints, edited, load
 
 ENVIRON = {"SET": "s3cret!", "URL": "gopher://s3cret"}
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from tests.virtual_time import run, wall_clock
-
 from rollguard.adapters.clock import SystemClock
 from rollguard.core.policy import Heartbeat
 from rollguard.engine.heartbeat import beat_forever
 from rollguard.errors import Unavailable
 from rollguard.ports import HttpAnswer
+from tests.virtual_time import run, wall_clock
 
 
 class Watcher:

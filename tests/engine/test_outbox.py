@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from tests.virtual_time import EPOCH, run, wall_clock
 
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
 from rollguard.core.events import Event, PageFailed, PageQueued, PageSent, Recorded
@@ -18,6 +17,7 @@ from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, Outbox, back_off_s
 from rollguard.engine.record import Record
 from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Vitals
+from tests.virtual_time import EPOCH, run, wall_clock
 
 
 class VirtualClock:

@@ -7,8 +7,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from tests.virtual_time import run, wall_clock
-
 from rollguard.localfly.api import Api
 from rollguard.localfly.apps import App, AppSpec
 from rollguard.localfly.faults import Faults
@@ -18,6 +16,7 @@ from rollguard.localfly.images import Behaviour, Image
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.messages import ApiRequest, ApiResponse
 from rollguard.localfly.world import World
+from tests.virtual_time import run, wall_clock
 
 T = TypeVar("T")
 

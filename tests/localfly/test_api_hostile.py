@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.localfly.simulated import CHECK, GOOD, NEXT, Fly, at, first, live, settled
 
 from rollguard.localfly.messages import ApiRequest
+from tests.localfly.simulated import CHECK, GOOD, NEXT, Fly, at, first, live, settled
 
 VERBS = (
     "",

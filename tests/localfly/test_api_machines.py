@@ -7,11 +7,11 @@ import json
 import time
 
 import pytest
-from tests.localfly.simulated import APP, NEXT, Fly, at, first, image, live, settled
-from tests.virtual_time import wall_clock
 
 from rollguard.localfly.apps import AppSpec
 from rollguard.localfly.messages import ApiRequest
+from tests.localfly.simulated import APP, NEXT, Fly, at, first, image, live, settled
+from tests.virtual_time import wall_clock
 
 MACHINES = f"/v1/apps/{APP}/machines"
 

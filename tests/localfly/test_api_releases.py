@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.localfly.simulated import GOOD, NEXT, Fly, image, live
 
 RELEASES = """query($appName: String!, $limit: Int!) { app(name: $appName) {

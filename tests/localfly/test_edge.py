@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from tests.localfly.running import FakePlatform, Running, fake_platform, get, machine_args, running
 
 from rollguard.localfly.edge import Counters, Edge
 from rollguard.localfly.http1 import Request, Response
 from rollguard.localfly.http1_server import Answer, Server
 from rollguard.localfly.images import Behaviour
 from rollguard.localfly.routes import Platform, RouteFollower
+from tests.localfly.running import FakePlatform, Running, fake_platform, get, machine_args, running
 
 QUICK = Behaviour(boots_in_s=0.0, latency_s=0.0)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.localfly.running import PATIENCE_S, eventually, get, running
 
 from rollguard.localfly.images import Behaviour, Image
+from tests.localfly.running import PATIENCE_S, eventually, get, running
 
 CHECK = {"type": "http", "method": "GET", "path": "/health", "interval": "1s", "timeout": "1s", "grace_period": "1s"}
 TOKEN, OWNER = "fo1_ci", "ci@example.com"

@@ -9,11 +9,11 @@ import signal
 from typing import Any
 
 import pytest
-from tests.localfly.running import IMAGE_REF, PATIENCE_S, get, machine_args, running
 
 from rollguard.localfly.hotdash import HotDash, dies_after
 from rollguard.localfly.http1 import Request, Response
 from rollguard.localfly.images import Behaviour, Image
+from tests.localfly.running import IMAGE_REF, PATIENCE_S, get, machine_args, running
 
 PAGES = ("/", "/products", "/api/products", "/login")
 PROBES = ("/health", "/api/monitoring/health", "/api/monitoring/dashboard", "/metrics")

@@ -7,10 +7,9 @@ import json
 import re
 import time
 
+from rollguard.localfly.simulated_app import SimulatedApp
 from tests.localfly.simulated import APP, Fly, at, first, image, live, settled
 from tests.virtual_time import wall_clock
-
-from rollguard.localfly.simulated_app import SimulatedApp
 
 EDGE = "https://hotdash.fly.dev"
 FEDERATE = f'{EDGE}/prometheus/personal/federate?match[]={{__name__=~"fly_.*_responses_count"}}'

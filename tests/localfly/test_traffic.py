@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.localfly.running import PATIENCE_S, eventually
 
 from rollguard.localfly import traffic
 from rollguard.localfly.http1 import Request, Response
 from rollguard.localfly.http1_server import Server
 from rollguard.localfly.traffic import Record, Users, Visit, arrivals, play
+from tests.localfly.running import PATIENCE_S, eventually
 
 
 def visits(lines: str) -> list[dict[str, Any]]:

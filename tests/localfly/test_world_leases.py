@@ -6,10 +6,9 @@ import asyncio
 import json
 from typing import Any
 
+from rollguard.localfly.machines import Machine
 from tests.localfly.simulated import Fly, at, first, live, settled
 from tests.virtual_time import EPOCH
-
-from rollguard.localfly.machines import Machine
 
 
 async def lease(fly: Fly, machine: Machine, ttl_s: int = 13, token: str = "guard-token", **headers: str) -> Any:

@@ -6,12 +6,12 @@ import asyncio
 import json
 
 import pytest
-from tests.localfly.simulated import GOOD, NEXT, Fly, at, first, image, live, settled
-from tests.virtual_time import wall_clock
 
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.refusal import Refused
 from rollguard.localfly.registry import Caller
+from tests.localfly.simulated import GOOD, NEXT, Fly, at, first, image, live, settled
+from tests.virtual_time import wall_clock
 
 GUARD = Caller("guard@example.com")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from rollguard.localfly.local_api import view
 from tests.localfly.simulated import GOOD, NEXT, Fly, at, first, live, settled
 from tests.virtual_time import wall_clock
-
-from rollguard.localfly.local_api import view
 
 
 def test_one_machine_of_four_at_a_time_keeps_the_floor() -> None:

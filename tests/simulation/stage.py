@@ -6,8 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
-
 from rollguard.adapters.fly.client import FlyClient
 from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
@@ -46,6 +44,7 @@ from rollguard.localfly.messages import ApiRequest
 from rollguard.localfly.simulated_app import SimulatedApp
 from rollguard.localfly.world import World
 from rollguard.ports import HttpAnswer, Vitals
+from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
 
 APP = "hotdash-production"
 GUARD, CI = "guard@example.com", "ci@example.com"
@@ -224,6 +223,9 @@ class Stage:
 
         async def call(method: str, path: str, body: bytes) -> bytes:
             answer = await self.api.handle(ApiRequest.of(method, f"https://fly{path}", headers, body))
+            while answer.status == 409:  # the guard holds the machine; a deployer waits for its lease
+                await asyncio.sleep(1)
+                answer = await self.api.handle(ApiRequest.of(method, f"https://fly{path}", headers, body))
             assert answer.status < 300, answer.body
             return answer.body
 

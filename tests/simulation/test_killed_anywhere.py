@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from tests.simulation.stage import BAD, GOOD, GUARD, Stage, VirtualTimeLoop, a_policy
 
 from rollguard.core import events as ev
 from rollguard.core.policy import HttpSignal, Rollback, Scope
+from tests.simulation.stage import BAD, GOOD, GUARD, Stage, VirtualTimeLoop, a_policy
 
 INSTANTS_MIN = 100
 PARTS = 8

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from tests.simulation.stage import BAD, CI, FINE, GOOD, GUARD, Stage, a_policy
-from tests.virtual_time import run
 
 from rollguard.core import events as ev
 from rollguard.core.model import Mode
@@ -16,6 +14,8 @@ from rollguard.core.policy import Policy
 from rollguard.engine.acts import Acts
 from rollguard.engine.guard import Guard
 from rollguard.errors import Refused
+from tests.simulation.stage import BAD, CI, FINE, GOOD, GUARD, Stage, a_policy
+from tests.virtual_time import run
 
 Story = Callable[[Stage, Guard], Awaitable[None]]
 

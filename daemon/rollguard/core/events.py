@@ -8,6 +8,7 @@ take their default. ``at`` is in seconds since the epoch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -336,9 +337,8 @@ def from_json(data: Mapping[str, Any]) -> Event:
     cls = EVENTS.get(str(data.get("event")))
     if cls is None:
         raise ValueError(f"unknown event {data.get('event')!r}")
-    tuples = _tuple_fields(cls)
-    known = {f.name for f in dataclasses.fields(cls)}
-    values: dict[str, Any] = {k: tuple(v) if k in tuples else v for k, v in data.items() if k in known}
+    known = _fields(cls)
+    values: dict[str, Any] = {k: tuple(v) if known[k] else v for k, v in data.items() if k in known}
     return cls(**values)
 
 
@@ -348,14 +348,11 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-_TUPLE_FIELDS: dict[type[Event], frozenset[str]] = {}
-
-
-def _tuple_fields(cls: type[Event]) -> frozenset[str]:
-    if cls not in _TUPLE_FIELDS:
-        hints = typing.get_type_hints(cls)
-        _TUPLE_FIELDS[cls] = frozenset(name for name, hint in hints.items() if _is_tuple(hint))
-    return _TUPLE_FIELDS[cls]
+@functools.cache
+def _fields(cls: Any) -> dict[str, bool]:
+    """The fields of an event, and whether each is a tuple (a list in JSON)."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: _is_tuple(hints[f.name]) for f in dataclasses.fields(cls)}
 
 
 def _is_tuple(hint: Any) -> bool:

@@ -192,10 +192,8 @@ def _steps(case: Case) -> tuple[str, ...]:
             continue
         keep = floor(members, settings)
         at_once = max(1, math.ceil(settings.max_unavailable * len(members)))
-        steps.append(
-            f"group {group}: update {text.listing(pending, most=20)}, {settings.first} first, then {at_once} at a time; "
-            f"at least {keep} of {len(members)} stay healthy"
-        )
+        order = f"{settings.first} first, then {at_once} at a time; at least {keep} of {len(members)} stay healthy"
+        steps.append(f"group {group}: update {text.listing(pending, most=20)}, {order}")
     gap = messages.gap_notice(case.snapshot)
     return (*steps, *([gap] if gap else []), "verify by the same rules, then close the release row")
 

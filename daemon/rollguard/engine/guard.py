@@ -50,7 +50,6 @@ class Guard:
         self.decision: Decision = Hold(sentence="nothing was judged yet")
         self.platform = platform
         self.clock = clock
-        self._clock = clock
         self._vitals = vitals
         self._clean_since: float | None = None
         self._calm_since: float | None = None
@@ -75,7 +74,7 @@ class Guard:
 
         Signals and the platform go on being read meanwhile. Raises ``JournalError``, and what the platform raises.
         """
-        now = self._clock.now()
+        now = self.clock.now()
         await self._mind_the_clock(now)
         if self.record.state.goal is not None:
             await self._drive()
@@ -137,7 +136,7 @@ class Guard:
         snapshot = await self.watch.look()
         target = self.decision.target
         resolvable = await self.watch.resolvable(messages.by_digest(target.image_ref, target.digest), target.digest)
-        now = self._clock.now()
+        now = self.clock.now()
         self.decision = decide(self.case(candidate, snapshot, now, resolvable=resolvable), self.mode, now)
         match self.decision:
             case RollBack():
@@ -194,11 +193,11 @@ class Guard:
 
     async def _mind_the_clock(self, now: float) -> None:
         """Steady time against wall time: a jump empties the windows, since nothing in them can be dated any more."""
-        drift_s = self._clock.drift_s()
+        drift_s = self.clock.drift_s()
         if abs(drift_s) <= JUMP_S:
             return
-        self._clock.reanchor()
-        now = self._clock.now()
+        self.clock.reanchor()
+        now = self.clock.now()
         self.watch.forget()
         self._clean_since = self._calm_since = None
         longest = max((s.every_s for s in self.policy.signals), default=10.0)

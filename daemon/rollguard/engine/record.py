@@ -29,9 +29,19 @@ class Record:
         self.state = TargetState()
         self.paged = asyncio.Event()
 
-    async def open(self) -> None:
-        """Take up what earlier lives wrote. Raises ``JournalError``."""
-        self.state = lifecycle.replay(await self._journal.replay())
+    async def open(self) -> Sequence[Recorded]:
+        """Take up what earlier lives wrote, and return it. Raises ``JournalError``."""
+        recorded = await self._journal.replay()
+        self.state = lifecycle.replay(recorded)
+        return recorded
+
+    def use(self, channels: Sequence[str]) -> None:
+        """Write pages for these channels from now on."""
+        self._channels = tuple(channels)
+
+    async def record(self, events: Sequence[Event], pages: Sequence[Page] = ()) -> None:
+        """``add``, as ``ports.Recorder`` has it."""
+        await self.add(*events, pages=pages)
 
     async def add(self, *events: Event, pages: Sequence[Page] = ()) -> None:
         """Write events, and pages to the outbox, in one transaction. Durable when it returns.

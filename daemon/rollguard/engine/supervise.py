@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Never
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Never
 
 from rollguard.core.events import TickFailed
 from rollguard.engine.guard import Guard
@@ -15,19 +15,68 @@ from rollguard.ports import Clock, SignalSource
 
 PAUSE_S_MAX = 60.0
 
+Loop = Callable[[], Coroutine[Any, Any, object]]
+
 
 def tick_s(guard: Guard) -> float:
     """How often the target is judged: twice as often as its fastest signal, between once and five times a second."""
     return min(1.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=1.0) / 2))
 
 
-async def watch_over(guard: Guard, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> None:
-    """Read, look and judge until cancelled. Ends only by ``JournalError`` or a broken invariant."""
+class Exchangeable:
+    """Loops, by name, that others can take the place of while everything else goes on."""
+
+    def __init__(self, loops: Mapping[str, Loop]) -> None:
+        self._loops = dict(loops)
+        self._exchanged = asyncio.Event()
+
+    def exchange(self, loops: Mapping[str, Loop]) -> None:
+        """End the present loops and start these."""
+        self._loops = dict(loops)
+        self._exchanged.set()
+
+    async def run(self) -> Never:
+        """Run until cancelled. Ends only by what a loop raises."""
+        while True:
+            self._exchanged.clear()
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(loop(), name=name) for name, loop in self._loops.items()]
+                await self._exchanged.wait()
+                for task in tasks:
+                    task.cancel()
+
+
+async def watch_over(
+    guard: Guard,
+    record: Record,
+    clock: Clock,
+    sources: Sequence[SignalSource],
+    on_tick: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Read, look and judge until cancelled; tell ``on_tick`` how long each tick took.
+
+    Ends only by ``JournalError`` or a broken invariant.
+    """
+
+    async def tick() -> None:
+        began = clock.now()
+        await guard.tick()
+        on_tick(clock.now() - began)
+
     async with asyncio.TaskGroup() as group:
-        for source in sources:
-            group.create_task(guard.watch.poll(source), name=f"signal {source.name}")
+        for name, loop in polls(guard.watch, record, clock, sources).items():
+            group.create_task(loop(), name=name)
         group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
-        group.create_task(_bear(guard.tick, lambda: tick_s(guard), record, clock), name="ticks")
+        group.create_task(_bear(tick, lambda: tick_s(guard), record, clock), name="ticks")
+
+
+def polls(watch: Watch, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> dict[str, Loop]:
+    """A loop for each source."""
+
+    def poll(source: SignalSource) -> Loop:
+        return lambda: _bear(lambda: watch.poll(source), lambda: source.every_s, record, clock)
+
+    return {f"signal {source.name}": poll(source) for source in sources}
 
 
 async def _look_for_ever(watch: Watch, record: Record, clock: Clock, guard: Guard) -> Never:
