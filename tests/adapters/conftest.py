@@ -18,4 +18,4 @@ if "stream_writer" in inspect.signature(ClientResponse.__init__).parameters:
             kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
             super().__init__(*args, **kwargs)
 
-    aioresponses.core.ClientResponse = PatchedResponse  # type: ignore[misc]
+    setattr(aioresponses.core, "ClientResponse", PatchedResponse)  # noqa: B010 (not an exported name)

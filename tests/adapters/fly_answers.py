@@ -6,14 +6,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from tests.adapters.scripted_transport import Asked, ScriptedTransport, says
-from tests.adapters.signals_of import HandClock
-
 from rollguard.adapters.fly.client import FlyClient
 from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.core.policy import SecretRef
 from rollguard.errors import GuardError
 from rollguard.ports import HttpAnswer
+from tests.adapters.scripted_transport import Asked, ScriptedTransport, says
+from tests.adapters.signals_of import HandClock
 
 OLD = "sha256:" + "a" * 64
 NEW = "sha256:" + "b" * 64

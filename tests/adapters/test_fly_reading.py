@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.adapters.fly_answers import LEASE, M1, MACHINE, NEW, OLD, RELEASES, ULID, Fly, machine, releases
-from tests.adapters.scripted_transport import says
 
 from rollguard.core.model import Check, Exit, Lease, Machine
 from rollguard.errors import BadAnswer, GuardError, Refused, Unavailable
+from tests.adapters.fly_answers import LEASE, M1, MACHINE, NEW, OLD, RELEASES, ULID, Fly, machine, releases
+from tests.adapters.scripted_transport import says
 
 APP = "/v1/apps/my-app"
 LIST = f"GET {APP}/machines"
@@ -183,7 +183,7 @@ async def test_graphql_errors_inside_a_200_are_errors(answer: Any, kind: type[Gu
 
 async def test_both_reads_of_a_snapshot_end_before_it_fails() -> None:
     fly = Fly({LIST: Unavailable("timeout"), "POST /graphql": Unavailable("timeout too")})
-    with pytest.raises(Unavailable, match="^timeout$"):
+    with pytest.raises(Unavailable, match=r"^timeout$"):
         await fly.platform.snapshot()
     assert len(fly.asked) == 2
 

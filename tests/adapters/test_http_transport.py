@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aioresponses import aioresponses
@@ -77,8 +78,11 @@ async def test_a_hostile_server_costs_one_short_sentence(
 
 
 async def test_a_refused_connection_says_so(transport: AiohttpTransport) -> None:
-    with pytest.raises(Unavailable, match=r"^connection refused: GET 127\.0\.0\.1:\d+/x$"):
-        await transport.request("GET", f"http://127.0.0.1:{hostile.free_port()}/x")
+    with (
+        hostile.closed_port() as port,
+        pytest.raises(Unavailable, match=rf"^connection refused: GET 127\.0\.0\.1:{port}/x$"),
+    ):
+        await transport.request("GET", f"http://127.0.0.1:{port}/x")
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://[::1", "ftp://host/", "http://bad host/"])
@@ -103,6 +107,19 @@ async def test_gzip_is_unpacked_and_the_limit_counts_unpacked_bytes(transport: A
             await transport.request("GET", url, max_bytes=len(page) - 1)
 
 
+async def test_a_selector_in_a_query_arrives_as_it_was_written(transport: AiohttpTransport) -> None:
+    selector = 'responses{app="shop",status=~"5.."}'
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(whole(seen[0]))
+
+    seen: list[bytes] = []
+    async with hostile.server(echo, seen) as url:
+        answer = await transport.request("GET", f"{url}/federate?match[]={selector}")
+    target = answer.body.split()[1].decode()
+    assert parse_qs(urlsplit(target).query) == {"match[]": [selector]}
+
+
 async def test_redirects_are_answers_not_orders(transport: AiohttpTransport) -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     async with hostile.server(hostile.sends(moved)) as url:
@@ -112,9 +129,10 @@ async def test_redirects_are_answers_not_orders(transport: AiohttpTransport) -> 
 async def test_proxies_of_the_environment_are_not_used(
     transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{hostile.free_port()}")
-    async with hostile.server(hostile.sends(whole(b"direct"))) as url:
-        assert (await transport.request("GET", url)).body == b"direct"
+    with hostile.closed_port() as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        async with hostile.server(hostile.sends(whole(b"direct"))) as url:
+            assert (await transport.request("GET", url)).body == b"direct"
 
 
 async def test_without_a_free_connection_nothing_is_said_about_the_other_side() -> None:
@@ -147,7 +165,7 @@ async def test_a_connection_is_kept_and_used_again(transport: AiohttpTransport) 
 
 async def test_a_request_carries_method_body_and_headers(transport: AiohttpTransport) -> None:
     with aioresponses() as fake:
-        fake.post("https://api.test/x", status=201, body=b"{}")  # type: ignore[no-untyped-call]
+        fake.post("https://api.test/x", status=201, body=b"{}")
         answer = await transport.request("POST", "https://api.test/x", headers={"A": "b"}, body=b"payload")
         ((_, calls),) = fake.requests.items()
     assert answer.status == 201
@@ -158,7 +176,7 @@ async def test_a_request_carries_method_body_and_headers(transport: AiohttpTrans
 
 async def test_any_status_is_an_answer(transport: AiohttpTransport) -> None:
     with aioresponses() as fake:
-        fake.get("https://api.test/", status=599, body=b"broken")  # type: ignore[no-untyped-call]
+        fake.get("https://api.test/", status=599, body=b"broken")
         assert (await transport.request("GET", "https://api.test/")).status == 599
 
 

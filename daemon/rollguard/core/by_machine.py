@@ -22,7 +22,7 @@ def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> F
     signal = evidence.policy.signal(condition.signal)
     ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
     finding = _by_quorum(rule, evidence, signal, ask)
-    if finding.firing and finding.blame is Blame.RELEASE and _hard_down(finding, evidence, signal, ask):
+    if finding.firing and finding.blame is Blame.RELEASE and _hard_down(evidence, signal, ask):
         finding = replace(finding, trigger=Trigger.HARD_DOWN)
     return finding
 
@@ -51,11 +51,12 @@ def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
     return run[::-1]
 
 
-def _hard_down(finding: Finding, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
-    """Every serving machine fails, and so does the edge where it is asked: nobody is served."""
-    if len(finding.machines) < len(evidence.view.serving):
+def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
+    """Enough machines breach, the newest probe of every other one failed too, and so did the edge's: nobody is served."""
+    failing = {Say.BREACH, Say.SOON}
+    if any(ask(t.machine, t.since).say not in failing for t in evidence.view.serving):
         return False
-    return not has_edge(signal) or ask(EDGE, evidence.view.whole_since).say in {Say.BREACH, Say.SOON}
+    return not has_edge(signal) or ask(EDGE, evidence.view.whole_since).say in failing
 
 
 def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) -> Finding:

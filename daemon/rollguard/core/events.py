@@ -337,7 +337,7 @@ def from_json(data: Mapping[str, Any]) -> Event:
     cls = EVENTS.get(str(data.get("event")))
     if cls is None:
         raise ValueError(f"unknown event {data.get('event')!r}")
-    known = _fields(cls)
+    known = _fields(cls.__name__)
     values: dict[str, Any] = {k: tuple(v) if known[k] else v for k, v in data.items() if k in known}
     return cls(**values)
 
@@ -349,8 +349,9 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _fields(cls: Any) -> dict[str, bool]:
+def _fields(kind: str) -> dict[str, bool]:
     """The fields of an event, and whether each is a tuple (a list in JSON)."""
+    cls = EVENTS[kind]
     hints = typing.get_type_hints(cls)
     return {f.name: _is_tuple(hints[f.name]) for f in dataclasses.fields(cls)}
 

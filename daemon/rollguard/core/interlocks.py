@@ -176,6 +176,12 @@ def _config_only(case: Case, now: float) -> str | None:
     return f"{same}: it changed configuration or secrets only, which an image cannot undo"
 
 
+def _clock(case: Case, now: float) -> str | None:
+    if case.clock_behind_s <= 0:
+        return None
+    return f"the clock is {text.seconds(case.clock_behind_s)} behind the journal's newest entry"
+
+
 def _restored(case: Case, now: float) -> str | None:
     """Going further back than once is a proposal for a person: the image that was restored is left alone."""
     last = case.state.rollbacks[-1] if case.state.rollbacks else None
@@ -219,6 +225,7 @@ TABLE = (
     Interlock("budget", _budget, "H  H  H  H  -  -"),
     Interlock("report budget", _report_budget, "-  -  -  H  -  -"),
     Interlock("config-only release", _config_only, "H  H  H  H  W  W"),
+    Interlock("clock", _clock, "H  H  H  H  W  W"),
     Interlock("restored release", _restored, "H  H  H  H  W  W"),
 )
 
@@ -247,12 +254,6 @@ def _nowhere(case: Case, now: float) -> str | None:
     return "no release was named to go back to" if case.target is None and case.overrides else None
 
 
-def _clock(case: Case, now: float) -> str | None:
-    if case.clock_behind_s <= 0:
-        return None
-    return f"the clock is {text.seconds(case.clock_behind_s)} behind the journal's newest entry"
-
-
 def _unseen(case: Case, now: float) -> str | None:
     age_s = now - case.snapshot.at
     if age_s <= 3 * case.policy.platform_every_s + 10.0:
@@ -266,7 +267,6 @@ PRECONDITIONS: tuple[tuple[str, Check], ...] = (
     ("target image", _no_image),
     ("nowhere to go", _nowhere),
     ("platform not seen", _unseen),
-    ("clock", _clock),
 )
 
 

@@ -38,14 +38,7 @@ class Wait:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """Nothing can be done without a person, and why."""
-
-    sentence: str
-
-
-Next = Wave | Complete | Wait | Stuck
+Next = Wave | Complete | Wait
 
 
 def floor(machines: Sequence[Machine], settings: Rollback) -> int:

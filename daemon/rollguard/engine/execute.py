@@ -14,7 +14,7 @@ from rollguard.core import text
 from rollguard.core.lifecycle import Goal
 from rollguard.core.messages import mix
 from rollguard.core.model import Snapshot
-from rollguard.core.plan import Complete, Stuck, Wait, Wave, must_end, next_step
+from rollguard.core.plan import Complete, Wait, Wave, must_end, next_step
 from rollguard.core.policy import Rollback
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
@@ -74,8 +74,6 @@ class Executor:
                     await asyncio.sleep(self._settings.pause_between_s)
                 case Wait():
                     await asyncio.sleep(min(1.0, self._settings.stability_s / 4))
-                case Stuck(sentence=sentence):
-                    raise Stopped("failed", sentence)
                 case Complete():
                     self._check_nobody_left(snapshot)
                     await self._row.close("complete", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from rollguard.core import events as ev
@@ -26,6 +27,7 @@ JUMP_S = 2.0
 BIG_JUMP_S = 60.0
 PAUSE_REMINDER_S = 4 * 3600.0
 HOLD_NOTICE_S = 120.0
+MIXED_S = 600.0
 
 
 class Guard:
@@ -56,6 +58,7 @@ class Guard:
         self._suspended_until = 0.0
         self._reminded_at = clock.now()
         self._hold_noted: float | None = None
+        self._mixed_since: float | None = None
 
     @property
     def mode(self) -> Mode:
@@ -80,6 +83,7 @@ class Guard:
             await self._drive()
             return
         await self._mind_people(now)
+        await self._mind_the_mix(now)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
         record = self.record.state.record(candidate) if candidate else None
@@ -101,13 +105,13 @@ class Guard:
     async def _verifying(self, evidence: Evidence, record: DigestRecord, snapshot: Snapshot, now: float) -> bool:
         """Judge the restored release while it settles. False when there is nothing to verify."""
         incident = self.record.state.incident
-        if incident is None or incident.goal is None:
+        if incident is None:
             return False
-        if incident.phase != "verifying":
+        if incident.phase != "verifying" or incident.goal is None:
             if record.first_seen_at > incident.opened_at and record.digest != incident.candidate:
                 await self.respond.superseded(incident, now)
             return False
-        since = incident.verify_since or now
+        since = max(incident.verify_since or now, self.watch.alive_since)
         if snapshot.at <= since:
             return True  # what is known of the machines is older than the end of the rollback
         if record.digest != incident.goal.target:
@@ -224,6 +228,19 @@ class Guard:
         elif hold.until - now <= HOLD_NOTICE_S and self._hold_noted != -hold.until:
             self._hold_noted = -hold.until
             await self.respond.notice(f"the hold by {hold.by} ends in {text.seconds(hold.until - now)}", "hold", now)
+
+    async def _mind_the_mix(self, now: float) -> None:
+        """Machines on different images for long, though nobody deploys and nothing fires, are told to people."""
+        mixed = len({t.digest for t in self.watch.tenures.values()}) > 1
+        if not mixed or self.watch.deploy is not None or self.record.state.incident is not None:
+            self._mixed_since = None
+            return
+        if self._mixed_since is None:
+            self._mixed_since = now
+        elif now - self._mixed_since >= MIXED_S and self.watch.snapshot is not None:
+            self._mixed_since = math.inf  # said once, until they are alike again
+            mix = messages.mix(self.watch.snapshot)
+            await self.respond.notice(f"machines run different images for {text.seconds(MIXED_S)}: {mix}", "mixed", now)
 
     async def _note(self, findings: tuple[Finding, ...], now: float) -> None:
         """Record every rule that changed its state."""

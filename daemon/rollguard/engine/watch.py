@@ -77,8 +77,7 @@ class Watch:
         """Read one signal for ever at its own pace. A round that is late is skipped, never queued."""
         due = self._clock.now()
         while True:
-            started = tuple(t.machine for t in self.tenures.values() if t.started)
-            readings = await source.read(Fleet(started=started), self._clock)
+            readings = await source.read(self._fleet(), self._clock)
             self.windows.add(readings)
             for reading in readings:
                 self._on_reading(reading)
@@ -89,6 +88,13 @@ class Watch:
                 self._vitals.late_ticks += missed
                 due += missed * source.every_s
             await asyncio.sleep(due - now)
+
+    def _fleet(self) -> Fleet:
+        """Whom to probe. Nobody by name when it is not known any more who is started: a request wakes a sleeper."""
+        stale_s = 3 * self.policy.platform_every_s + 10.0
+        if self.snapshot is None or self._clock.now() - self.snapshot.at > stale_s:
+            return Fleet()
+        return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))
 
     async def look(self) -> Snapshot:
         """Ask the platform once and take note of what changed. Raises what the platform raises."""

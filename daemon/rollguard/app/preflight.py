@@ -1,0 +1,81 @@
+"""What must hold before the guard goes on duty. Looks only; every complaint is a sentence for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rollguard.adapters.clock import SystemClock
+from rollguard.adapters.fly.client import FlyClient
+from rollguard.adapters.fly.driver import FlyPlatform
+from rollguard.adapters.secrets import read_secret
+from rollguard.app.options import journal_path
+from rollguard.core.policy import PagerDuty, Policy, ScrapeSignal, SecretRef, Webhook
+from rollguard.errors import GuardError, Refused, Unavailable
+from rollguard.ports import Clock, Transport
+
+
+def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str], clock: Clock) -> FlyPlatform:
+    """The driver of a policy's target."""
+    return FlyPlatform(policy.target.app, FlyClient(transport, policy.target.token, environ), clock)
+
+
+def missing_secrets(policies: Sequence[Policy], environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each secret that a policy names and that is not there."""
+    problems: dict[str, None] = {}
+    for policy in policies:
+        for what, ref in _secrets(policy):
+            try:
+                read_secret(ref, environ)
+            except Refused as error:
+                problems[f"{policy.path}: {what}: {error}"] = None
+    return list(problems)
+
+
+def _secrets(policy: Policy) -> Iterator[tuple[str, SecretRef]]:
+    yield f"target {policy.target.name}", policy.target.token
+    for signal in policy.signals:
+        if isinstance(signal, ScrapeSignal) and signal.token is not None:
+            yield f"signal {signal.name}", signal.token
+    for channel in policy.page:
+        match channel:
+            case PagerDuty(routing_key=key):
+                yield "notify.page pagerduty", key
+            case Webhook(secret=secret):
+                yield "notify.page webhook", secret
+
+
+async def strangers(
+    policies: Sequence[Policy], transport: Transport, environ: Mapping[str, str], data: Path
+) -> list[str]:
+    """A sentence for each target that its token does not open.
+
+    A platform that cannot be reached is a mistake at the very first start; a guard that knows its target already
+    goes on duty all the same: blind, and saying so, is better than absent.
+    """
+    answers = await asyncio.gather(*(_stranger(p, transport, environ, data) for p in policies))
+    return [answer for answer in answers if answer]
+
+
+async def _stranger(policy: Policy, transport: Transport, environ: Mapping[str, str], data: Path) -> str | None:
+    try:
+        await platform_of(policy, transport, environ, SystemClock()).whoami()
+    except Unavailable as error:
+        known = journal_path(data, policy.target.name).is_file()
+        return None if known else f"{policy.path}: target {policy.target.name}: {error}"
+    except GuardError as error:
+        return f"{policy.path}: target {policy.target.name}: {error}"
+    return None
+
+
+def unusable_folder(data: Path) -> str | None:
+    """Why the data folder cannot hold journals, or None. Makes the folder where there is none."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = data / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        return f"cannot write to the data folder {data}: {error.strerror}: choose another with --data"
+    return None

@@ -1,0 +1,201 @@
+"""One target under guard: its journal, its eyes, its judge, its hands, and the loops that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rollguard import __version__
+from rollguard.adapters.clock import SystemClock
+from rollguard.adapters.journal.sqlite import SqliteJournal
+from rollguard.adapters.notify.registry import build_notifiers, channel_names
+from rollguard.adapters.signals.registry import build_sources
+from rollguard.app.artifacts import ArtifactWriter
+from rollguard.app.options import journal_path
+from rollguard.app.preflight import platform_of
+from rollguard.app.view import View
+from rollguard.core import events as ev
+from rollguard.core.model import Mode, Reading
+from rollguard.core.policy import Policy
+from rollguard.core.status import generation
+from rollguard.engine.acts import Acts
+from rollguard.engine.guard import Guard
+from rollguard.engine.heartbeat import beat_forever
+from rollguard.engine.outbox import Outbox
+from rollguard.engine.record import Record
+from rollguard.engine.supervise import Exchangeable, Loop, polls, tick_s, watch_over
+from rollguard.engine.watch import Watch
+from rollguard.ports import Transport, Vitals
+from rollguard.telemetry.logs import log_event
+from rollguard.telemetry.metrics import Metrics
+from rollguard.web.health import why_unhealthy, why_unready
+
+TICK_S_MIN = 5.0
+"""How often ticks are due for the sake of health: one late quarter of a second is no reason to restart a guard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all targets of a process have in common."""
+
+    transport: Transport
+    environ: Mapping[str, str]
+    data: Path
+    limit: Mode = Mode.ENFORCE
+    metrics: Metrics | None = None
+    on_event: Callable[[ev.Recorded], None] = lambda entry: None
+
+
+class Target:
+    """Everything of one target. ``open`` first; ``run`` until cancelled; ``close`` in every case."""
+
+    def __init__(self, policy: Policy, journal: SqliteJournal, shared: Shared) -> None:
+        self.name = policy.target.name
+        self.vitals = Vitals()
+        self.clock = SystemClock()
+        self._shared = shared
+        self._journal = journal
+        channels = channel_names(policy)
+        self.record = Record(journal, channels, self.vitals, [self._tell])
+        platform = platform_of(policy, shared.transport, shared.environ, self.clock)
+        watch = Watch(policy, platform, self.record, self.clock, self.vitals, self._on_reading)
+        self.guard = Guard(policy, watch, platform, self.record, self.clock, self.vitals, shared.limit)
+        self.acts = Acts(self.guard, platform, self.clock)
+        self.view = View(self.guard, self.clock, self.vitals)
+        notifiers = build_notifiers(policy, shared.transport, shared.environ)
+        self.outbox = Outbox(journal, notifiers, self.clock, self.record)
+        self.artifacts = ArtifactWriter(self.guard, platform, journal, shared.data)
+        self._changing = Exchangeable(self._loops(policy))
+
+    @classmethod
+    def on_disk(cls, policy: Policy, shared: Shared) -> Target:
+        """With its journal in the data folder. Raises ``JournalError``."""
+        return cls(
+            policy, SqliteJournal.open(journal_path(shared.data, policy.target.name), policy.target.name), shared
+        )
+
+    async def open(self) -> None:
+        """Take up what earlier lives wrote. Raises ``JournalError``."""
+        self.vitals.started_at = self.clock.now()
+        recorded = await self.record.open()
+        self.view.generation = generation(recorded)
+        self.view.newest_hash = next(
+            (e.event.hash for e in reversed(recorded) if isinstance(e.event, ev.PolicyLoaded)), ""
+        )
+        metrics = self._shared.metrics
+        if metrics is None:
+            return
+        metrics.guard(self.guard.policy, channel_names(self.guard.policy))
+        for entry in recorded:
+            if not isinstance(entry.event, ev.RuleChanged):  # rules are judged anew, every life begins with all clear
+                metrics.restore(entry.event, self.name)
+
+    async def start(self) -> None:
+        """Write down that a life begins and which policy it obeys. Raises ``JournalError``."""
+        mode, now = self.guard.mode.name.lower(), self.clock.now()
+        await self.record.add(
+            ev.GuardStarted(at=now, life=uuid.uuid4().hex, version=__version__, mode=mode), self._loaded(now)
+        )
+
+    async def obey(self, policy: Policy) -> None:
+        """Another policy from now on: rules, signals, channels, heartbeat. Raises ``JournalError``."""
+        self.guard.obey(policy)
+        self._changing.exchange(self._loops(policy))
+        self.record.use(channel_names(policy))
+        self.outbox.use(build_notifiers(policy, self._shared.transport, self._shared.environ))
+        self.vitals.reload_error = None
+        if self._shared.metrics is not None:
+            self._shared.metrics.guard(policy, channel_names(policy))
+        await self.record.add(self._loaded(self.clock.now()))
+
+    async def reject(self, path: str, problem: str) -> None:
+        """Keep the policy although its file says something else now. Raises ``JournalError``."""
+        self.vitals.reload_error = problem
+        await self.record.add(ev.PolicyRejected(at=self.clock.now(), path=path, problem=problem))
+
+    async def run(self) -> None:
+        """Guard until cancelled. Ends only by ``JournalError`` or a broken invariant."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch_over(self.guard, self.record, self.clock, (), self._on_tick), name="guard")
+            group.create_task(self._changing.run(), name="signals")
+            group.create_task(self.outbox.deliver_forever(), name="outbox")
+            group.create_task(self.artifacts.write_forever(), name="artifacts")
+            group.create_task(self._measure_forever(), name="measures")
+
+    async def close(self) -> None:
+        """Let go of the journal."""
+        await self._journal.close()
+
+    def why_unhealthy(self) -> str | None:
+        """Why the guard should be restarted, or None.
+
+        While a rollback is driven a tick may take minutes; then looks at the platform show that we are alive.
+        """
+        ticked, seen = self.vitals.last_tick_at, self.vitals.last_snapshot_at
+        newest = max((at for at in (ticked, seen) if at is not None), default=None)
+        every_s = max(TICK_S_MIN, tick_s(self.guard), self.guard.policy.platform_every_s)
+        why = why_unhealthy(replace(self.vitals, last_tick_at=newest), self.clock.now(), every_s)
+        return f"{self.name}: {why}" if why else None
+
+    def why_unready(self) -> str | None:
+        """Why the guard is not on duty yet, or None."""
+        why = why_unready(self.vitals)
+        return f"{self.name}: {why}" if why else None
+
+    def _well(self) -> bool:
+        """Whether the heartbeat may go out: seeing, writing, and in time."""
+        return not self.vitals.blind and self.why_unready() is None and self.why_unhealthy() is None
+
+    def _loaded(self, now: float) -> ev.PolicyLoaded:
+        policy = self.guard.policy
+        return ev.PolicyLoaded(at=now, hash=policy.hash, path=policy.path, mode=self.guard.mode.name.lower())
+
+    def _loops(self, policy: Policy) -> dict[str, Loop]:
+        sources = build_sources(policy, self._shared.transport, self._shared.environ)
+        loops = polls(self.guard.watch, self.record, self.clock, sources)
+        beat, metrics = policy.heartbeat, self._shared.metrics
+        if beat is not None and beat.url:
+            told = metrics.heartbeat if metrics is not None else lambda outcome: None
+            loops["heartbeat"] = lambda: beat_forever(beat, self._shared.transport, self.clock, self._well, told)
+        return loops
+
+    def _tell(self, entry: ev.Recorded) -> None:
+        """Every event, once it is durable."""
+        event = entry.event
+        if isinstance(event, ev.PageQueued):
+            self.outbox.wake()
+        if isinstance(event, ev.PolicyLoaded):
+            self.view.obeys(event)
+        self.artifacts.listen(event)
+        log_event(entry, self.name)
+        if self._shared.metrics is not None:
+            self._shared.metrics.observe(event, self.name)
+        self._shared.on_event(entry)
+
+    def _on_reading(self, reading: Reading) -> None:
+        if self._shared.metrics is not None:
+            signal, _, value = reading.key.partition(".")
+            ok = None if reading.gap is not None else bool(value) or reading.value != 0.0
+            self._shared.metrics.probe(self.name, signal, ok)
+
+    def _on_tick(self, seconds: float) -> None:
+        self.view.follow()
+        if self._shared.metrics is not None:
+            self._shared.metrics.tick(self.name, self.clock.now(), seconds)
+
+    async def _measure_forever(self) -> None:
+        """Levels that no event tells: once a second is often enough for whoever scrapes."""
+        metrics, late = self._shared.metrics, 0
+        while metrics is not None:
+            for _ in range(self.vitals.late_ticks - late):
+                metrics.late_tick(self.name)
+            late = self.vitals.late_ticks
+            if self.vitals.last_snapshot_at is not None:
+                metrics.snapshot(self.name, self.vitals.last_snapshot_at)
+            for finding in self.guard.findings:
+                metrics.finding(self.name, finding.rule.name, finding.value, finding.limit)
+            metrics.pages_waiting(self.name, await self._journal.outbox_waiting())
+            await asyncio.sleep(1.0)

@@ -1,0 +1,107 @@
+"""The record of a rollback as text for people: what was before, what came of it, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rollguard.core import events as ev
+from rollguard.core import messages, text
+from rollguard.core.interlocks import named
+from rollguard.core.lifecycle import Goal, TargetState
+from rollguard.core.model import Snapshot
+from rollguard.core.policy import Policy
+
+
+def status_text(policy: Policy, snapshot: Snapshot, state: TargetState) -> str:
+    """The machines of an app at one instant, as a table."""
+    rows = [("MACHINE", "GROUP", "REGION", "STATE", "RELEASE", "IMAGE", "CHECKS")]
+    for machine in snapshot.machines:
+        checks = ", ".join(f"{c.name} {c.status}" for c in machine.checks) or "none"
+        version = f"v{machine.release_version}" if machine.release_version is not None else "?"
+        digest = text.short(machine.digest) or "?"
+        rows.append((machine.id, machine.group, machine.region, machine.state, version, digest, checks))
+    releases = [f"  {named(d)}{' proven' if d.proven_at is not None else ''}" for d in state.digests[-10:]]
+    head = [f"app {policy.target.app} at {text.stamp(snapshot.at)}", f"images: {messages.mix(snapshot)}"]
+    return "\n".join([*head, "", *columns(rows), "", "known releases, oldest first:", *releases, ""])
+
+
+def releases_json(snapshot: Snapshot) -> str:
+    """The platform's release list at one instant."""
+    rows = [
+        {
+            "version": r.version,
+            "status": r.status,
+            "image": r.image_ref,
+            "user": r.user,
+            "description": r.description,
+            "createdAt": text.stamp(r.created_at),
+        }
+        for r in snapshot.releases
+    ]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def summary_text(policy: Policy, goal: Goal, recorded: Sequence[ev.Recorded]) -> str:
+    """What happened in the goal's incident, from its first sign to here."""
+    mine = [e.event for e in recorded if getattr(e.event, "incident", None) == goal.incident]
+    ended = next((e for e in reversed(mine) if isinstance(e, ev.GoalEnded)), None)
+    verdict = next((e for e in reversed(mine) if isinstance(e, ev.Verified)), None)
+    began = next((e for e in mine if isinstance(e, ev.GoalSet)), None)
+    facts = [
+        ("target", f"{policy.target.name} (app {policy.target.app})"),
+        ("incident", goal.incident),
+        ("rolled back", text.short(goal.candidate)),
+        ("to", f"{f'v{goal.target_version} ' if goal.target_version else ''}{goal.target_ref}"),
+        ("because", goal.trigger),
+        ("by", goal.by),
+        ("reason", began.reason if began else ""),
+        ("began", text.stamp(goal.set_at)),
+        ("ended", f"{text.stamp(ended.at)} after {text.seconds(ended.at - goal.set_at)}" if ended else "not yet"),
+        ("outcome", f"{ended.outcome}: {ended.sentence}" if ended else "not yet"),
+        ("verified", f"{verdict.result}: {verdict.sentence}" if verdict else "not yet"),
+        ("policy", f"{policy.path} {policy.hash[:12]}"),
+        ("runbook", policy.runbook or "none"),
+    ]
+    lines = [f"{name + ':':<13}{value}" for name, value in facts]
+    return "\n".join(["Rollback summary", "", *lines, "", "What happened:", *story(mine), ""])
+
+
+def story(happened: Sequence[ev.Event]) -> list[str]:
+    """Events as lines: when, and what."""
+    return [f"  {text.stamp(e.at)}  {line}" for e in happened if (line := said(e))]
+
+
+def said(event: ev.Event) -> str:
+    """One event in a few words; empty for those that only machines need."""
+    match event:
+        case ev.IncidentOpened():
+            return f"incident: {event.sentence}"
+        case ev.Decided():
+            held = f"; held by {'; '.join(event.refusals)}" if event.refusals else ""
+            return f"decided to {event.decision} ({event.trigger}): {event.sentence}{held}"
+        case ev.GoalSet():
+            return f"rolling back to {event.target_ref}, by {event.by}: {event.reason}"
+        case ev.StepIntended(kind="update"):
+            return f"updating machine {event.machine}"
+        case ev.StepDone(kind="release_create"):
+            return f"release row v{event.version} made"
+        case ev.StepDone(kind="update", phase="healthy"):
+            return f"machine {event.machine} is healthy on the target"
+        case ev.StepDone(kind="release_complete" | "release_failed"):
+            return f"release row marked {event.kind.removeprefix('release_')}"
+        case ev.StepFailed():
+            return f"{event.kind} {event.machine} failed: {event.error}".replace("  ", " ")
+        case ev.GoalEnded():
+            return f"ended ({event.outcome}): {event.sentence}"
+        case ev.Verified():
+            return f"verified ({event.result}): {event.sentence}"
+        case ev.IncidentClosed():
+            return f"closed ({event.outcome})"
+    return ""
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned columns, two blanks apart."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
