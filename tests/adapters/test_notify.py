@@ -13,11 +13,11 @@ import pytest
 
 from rollguard.adapters.notify.pagerduty import dedup_key, event_of
 from rollguard.adapters.notify.registry import build_notifiers, channel_names
-from rollguard.adapters.notify.webhook import message_id, sign, signing_keys
+from rollguard.adapters.notify.webhook import WebhookNotifier, message_id, sign, signing_keys
 from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Channel, PagerDuty, Policy, SecretRef, Target, Webhook
 from rollguard.errors import Refused, Unavailable
-from rollguard.ports import Notifier
+from rollguard.ports import HttpAnswer, Notifier
 from tests.adapters.recorded_transport import RecordedTransport
 
 NOON = 1_787_313_600.25
@@ -214,3 +214,14 @@ async def test_a_rotated_secret_is_used_at_once() -> None:
     await pager.send(PAGE)
     keys: list[Any] = [json.loads(asked.body)["routing_key"] for asked in transport.asked]
     assert keys == [ENVIRON["PD_KEY"], "new"]
+
+
+async def test_a_webhook_that_cannot_be_reached_does_not_show_its_path_which_may_be_a_secret() -> None:
+    class Broken:
+        async def request(self, method: str, url: str, **rest: object) -> HttpAnswer:
+            raise Unavailable(f"connection refused: {method} {url}")
+
+    settings = Webhook(url="https://hooks.example.com/T0/very-secret", secret=SecretRef(env="S"))
+    notifier = WebhookNotifier("webhook", settings, Broken(), {"S": "whsec_c2VjcmV0"})
+    with pytest.raises(Unavailable, match=r"^connection refused: webhook$"):
+        await notifier.send(Page(key="k", target="t", summary="s"))

@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """``snapshot`` is what was known before the first write; None: look again, the rollback is over."""
+    """``when`` is pre or post; ``snapshot`` what was known before the first write."""
 
     goal: Goal
-    snapshot: Snapshot | None
+    when: str
+    snapshot: Snapshot | None = None
 
 
 class ArtifactWriter:
@@ -48,9 +49,9 @@ class ArtifactWriter:
             return
         match event:
             case ev.GoalSet():
-                self._put(_Job(goal, self._guard.watch.snapshot))
+                self._put(_Job(goal, "pre", self._guard.watch.snapshot))
             case ev.GoalEnded() | ev.Verified():
-                self._put(_Job(goal, None))
+                self._put(_Job(goal, "post"))
 
     async def write_forever(self) -> Never:
         """Write what was taken note of, until cancelled."""
@@ -74,14 +75,13 @@ class ArtifactWriter:
             log.error("no artifacts of rollback %s: %s", job.goal.incident, error)  # noqa: TRY400  (no stack for a full disk)
 
     async def _files(self, job: _Job) -> dict[str, str]:
-        when = "post" if job.snapshot is None else "pre"
         snapshot = job.snapshot or await self._look()
         files: dict[str, str] = {}
         if snapshot is not None:
             state = self._guard.record.state
-            files[f"{when}-rollback-status.txt"] = status_text(self._guard.policy, snapshot, state)
-            files[f"{when}-rollback-releases.json"] = releases_json(snapshot)
-        if job.snapshot is None:
+            files[f"{job.when}-rollback-status.txt"] = status_text(self._guard.policy, snapshot, state)
+            files[f"{job.when}-rollback-releases.json"] = releases_json(snapshot)
+        if job.when == "post":
             recorded = await self._journal.replay()
             files["rollback-summary.txt"] = summary_text(self._guard.policy, job.goal, recorded)
         return files

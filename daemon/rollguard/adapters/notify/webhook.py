@@ -40,18 +40,19 @@ class WebhookNotifier:
         now = self._now()
         message, body = message_id(page), body_of(page)
         keys = signing_keys(secret_of(self._settings.secret, self._environ))
-        answer = await self._transport.request(
-            "POST",
-            self._settings.url,
-            headers={
-                "Content-Type": "application/json",
-                "webhook-id": message,
-                "webhook-timestamp": str(int(now)),
-                "webhook-signature": " ".join(sign(key, message, int(now), body) for key in keys),
-            },
-            body=body,
-            timeout_s=TIMEOUT_S,
-        )
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message,
+            "webhook-timestamp": str(int(now)),
+            "webhook-signature": " ".join(sign(key, message, int(now), body) for key in keys),
+        }
+        try:
+            answer = await self._transport.request(
+                "POST", self._settings.url, headers=headers, body=body, timeout_s=TIMEOUT_S
+            )
+        except Unavailable as error:  # its sentence names the path, and many receivers' paths are secrets
+            cause = str(error).partition(": ")[0]
+            raise Unavailable(f"{cause}: {self.name}", retry_after_s=error.retry_after_s) from None
         must_be_taken(answer, self.name, range(200, 300))
 
 

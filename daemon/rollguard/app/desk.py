@@ -1,0 +1,115 @@
+"""What people may ask a running guard over its socket: a table from verbs to what they do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from rollguard.app.reload import Reloader, refusal
+from rollguard.app.target import Target
+from rollguard.errors import PolicyError, Refused
+
+Args = Mapping[str, Any]
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+
+class Desk:
+    """Serves the acts of people on the targets of this process."""
+
+    def __init__(self, targets: Mapping[str, Target], reloader: Reloader) -> None:
+        self._targets = targets
+        self._reloader = reloader
+        self._verbs: dict[str, Callable[[Args, str], Awaitable[Answer]]] = {
+            "status": self._status,
+            "explain": self._explain,
+            "pause": self._pause,
+            "resume": self._resume,
+            "hold": self._hold,
+            "report": self._report,
+            "adopt": self._adopt,
+            "rollback": self._rollback,
+            "reload": self._reload,
+        }
+
+    async def handle(self, verb: str, args: Args, by: str) -> Answer:
+        """Perform one act. Raises ``GuardError``, whose sentence is the answer."""
+        act = self._verbs.get(verb)
+        if act is None:
+            raise Refused(f"this guard knows no act {verb[:40]!r}; it knows {', '.join(self._verbs)}")
+        return await act(args, by)
+
+    async def _status(self, args: Args, by: str) -> Answer:
+        targets = [self._target(args)] if args.get("target") else self._targets.values()
+        return {"items": [target.view.status() for target in targets]}
+
+    async def _explain(self, args: Args, by: str) -> Answer:
+        return self._target(args).view.explain(_optional(args, "rule", str))
+
+    async def _pause(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).acts.pause(by, _reason(args)))
+
+    async def _resume(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).acts.resume(by, _reason(args)))
+
+    async def _hold(self, args: Args, by: str) -> Answer:
+        for_s = args.get("for_s")
+        if isinstance(for_s, bool) or not isinstance(for_s, int | float):
+            raise Refused("a hold needs for_s, a number of seconds")
+        return _said(await self._target(args).acts.hold(by, _reason(args), float(for_s)))
+
+    async def _report(self, args: Args, by: str) -> Answer:
+        kind = _optional(args, "kind", str) or ""
+        return _said(await self._target(args).acts.report(by, _reason(args), kind, _version(args)))
+
+    async def _adopt(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).acts.adopt(by, _reason(args), _version(args)))
+
+    async def _rollback(self, args: Args, by: str) -> Answer:
+        overrides = args.get("overrides", [])
+        if not isinstance(overrides, list) or not all(isinstance(name, str) for name in overrides):
+            raise Refused("overrides is a list of names")
+        dry_run = _optional(args, "dry_run", bool) or False
+        acts = self._target(args).acts
+        return dataclasses.asdict(await acts.rollback(by, _reason(args), _version(args), overrides, dry_run=dry_run))
+
+    async def _reload(self, args: Args, by: str) -> Answer:
+        try:
+            changed = await self._reloader.reload()
+        except PolicyError as error:
+            raise refusal(error) from error
+        return _said(f"obeying the new policy of {', '.join(changed)}" if changed else "nothing changed")
+
+    def _target(self, args: Args) -> Target:
+        name = _optional(args, "target", str)
+        if name is None and len(self._targets) == 1:
+            return next(iter(self._targets.values()))
+        target = self._targets.get(name or "")
+        if target is None:
+            known = ", ".join(self._targets)
+            raise Refused(
+                f"this guard has no target {name!r}; it guards {known}" if name else f"which target: {known}?"
+            )
+        return target
+
+
+def _said(sentence: str) -> Answer:
+    return {"say": sentence}
+
+
+def _reason(args: Args) -> str:
+    return _optional(args, "reason", str) or ""
+
+
+def _version(args: Args) -> int | None:
+    return _optional(args, "version", int)
+
+
+def _optional(args: Args, name: str, kind: type[T]) -> T | None:
+    value = args.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise Refused(f"{name} must be a {kind.__name__}")
+    return value
