@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rollguard.core.fleet import View
-from rollguard.core.model import EDGE, Reading
+from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Quantile, Ratio, Scope, ScrapeSignal
 from rollguard.core.window import Windows
 
@@ -96,35 +96,36 @@ class _Rows:
 def _rows(key: str, view: View, windows: Windows, start: float, end: float) -> _Rows:
     """Increments of the cohort wholly inside its machines' present lives, and when the source last answered."""
     rows: list[Reading] = []
-    gap = ""
     answered: list[float] = []
-    for subject, since in [(t.machine, t.since) for t in view.serving]:
+    gap, of_edge = "", False
+    for subject, since in [*((t.machine, t.since) for t in view.serving), (EDGE, view.whole_since)]:
         for reading in windows.since(key, subject, start):
-            if reading.at <= end and reading.gap is None and (reading.since or 0.0) >= since:
-                rows.append(reading)
-            if reading.at <= end and reading.gap is None:
+            if reading.at > end:
+                continue
+            if _answers(reading):
                 answered.append(reading.at)
-    of_edge = False
-    for reading in windows.since(key, EDGE, start):
-        if reading.at > end:
-            continue
-        if reading.gap is not None:
-            gap = str(reading.gap)
-        else:
-            of_edge = True
-            answered.append(reading.at)
-            if not view.whole or (reading.since or 0.0) >= view.whole_since:
+            if reading.gap is not None:
+                gap = str(reading.gap)
+                continue
+            of_edge = of_edge or subject == EDGE
+            if (reading.since or 0.0) >= since or (subject == EDGE and not view.whole):
                 rows.append(reading)
     newest = max(answered, default=None) or _last_answer(key, view, windows)
     return _Rows(rows, newest, gap, of_edge)
 
 
+def _answers(reading: Reading) -> bool:
+    """Whether the source spoke: "no traffic" is an answer, no scrape and nonsense are not."""
+    return reading.gap is None or reading.gap is GapKind.NO_TRAFFIC
+
+
 def _last_answer(key: str, view: View, windows: Windows) -> float | None:
-    for subject in (EDGE, *(t.machine for t in view.serving)):
-        for reading in windows.newest_first(key, subject):
-            if reading.gap is None:
-                return reading.at
-    return None
+    """When the source last spoke of anybody in the cohort, within what is still known."""
+    newest = (
+        next((r.at for r in windows.newest_first(key, subject) if _answers(r)), None)
+        for subject in (EDGE, *(t.machine for t in view.serving))
+    )
+    return max((at for at in newest if at is not None), default=None)
 
 
 def _own_probes(policy: Policy, key: str, view: View, windows: Windows, rows: Iterable[Reading]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ class Scenario:
     limit_s: Callable[[Policy], float | None]
     ends_in_s: float
     kills_guard: bool = False
+    waits_for_verdict: bool = True
 
     @property
     def is_bad(self) -> bool:
