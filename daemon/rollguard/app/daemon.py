@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
-from prometheus_client import CollectorRegistry
-
 from rollguard import __version__
 from rollguard.adapters.http import AiohttpTransport
 from rollguard.app.desk import Desk
@@ -52,7 +50,7 @@ async def _guard(options: Options, stack: AsyncExitStack) -> int:
     problems = await strangers(policies, transport, options.environ, options.data)
     if problems:
         raise CannotStart(problems)
-    metrics = Metrics(CollectorRegistry(), __version__)
+    metrics = Metrics.fresh(__version__)
     shared = Shared(
         transport=transport, environ=options.environ, data=options.data, limit=options.limit, metrics=metrics
     )

@@ -33,6 +33,8 @@ def _probe_answer(
     seen = [r for r in evidence.windows.since(signal.name, subject, since) if r.gap is None]
     if not _fresh(seen, signal, max(since, evidence.alive_since), now):
         return Answer(subject=subject, say=Say.NOTHING, detail="no answer")
+    if not seen:
+        return Answer(subject=subject, say=Say.QUIET, detail="nothing read yet")
     last = seen[-condition.of :] if condition.of else _trailing_failures(seen)
     failed = [r for r in last if r.value == 0.0]
     if not failed:
@@ -53,6 +55,8 @@ def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
 
 def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
     """Enough machines breach, the newest probe of every other one failed too, and so did the edge's: nobody is served."""
+    if not evidence.view.whole:
+        return False  # machines on another digest are still there
     failing = {Say.BREACH, Say.SOON}
     if any(ask(t.machine, t.since).say not in failing for t in evidence.view.serving):
         return False
@@ -68,20 +72,27 @@ def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) 
 def threshold_answer(
     condition: Threshold, signal: Signal, evidence: Evidence, subject: str, since: float, now: float
 ) -> Answer:
-    """One subject's value against the limit: it must be beyond it in every reading for ``for_s``; gaps do not count."""
+    """One subject's value against the limit: it must be beyond it in every reading for ``for_s``.
+
+    A gap in between does not matter; a silence so long that the guard was blind starts the hold again.
+    """
     every = evidence.windows.since(condition.key, subject, since)
     seen = [r for r in every if r.gap is None and r.value is not None]
     if every and every[-1].gap is GapKind.NO_TRAFFIC and _fresh(every, signal, since, now):
         return Answer(subject=subject, say=Say.QUIET, detail="no traffic")
     if not _fresh(seen, signal, max(since, evidence.alive_since), now):
         return Answer(subject=subject, say=Say.NOTHING, detail=str(every[-1].gap) if every else "no answer")
+    if not seen:
+        return Answer(subject=subject, say=Say.QUIET, detail="nothing read yet")
     run: list[Reading] = []
     for reading in reversed(seen):
         if not beyond(reading.value or 0.0, condition.limit, above=condition.above):
             break
+        if run and run[-1].at - reading.at > stale_after_s(signal):
+            break
         run.append(reading)
     if not run:
-        return Answer(subject=subject, say=Say.WELL, value=seen[-1].value if seen else None)
+        return Answer(subject=subject, say=Say.WELL, value=seen[-1].value)
     held_s = run[0].at - run[-1].at
     say = Say.BREACH if held_s >= condition.for_s else Say.SOON
     return Answer(subject=subject, say=say, value=run[0].value, since=run[-1].at)
@@ -142,16 +153,15 @@ def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[st
         return finding(
             RuleState.PENDING, f"{_words(condition, soon)} on {text.listing([a.subject for a in soon])}", who=soon
         )
-    return finding(
-        RuleState.CLEAR,
-        f"well on {len(asked) - len(silent)} of {len(asked)}",
-        who=[a for a in asked if a.value is not None],
-    )
+    well = [a for a in asked if a.say is Say.WELL]
+    quiet = next((a.detail for a in asked if a.say is Say.QUIET), "no answer")
+    clear = finding(RuleState.CLEAR, f"well on {len(well)} of {len(asked)}" if well else quiet, who=well)
+    return replace(clear, machines=())
 
 
 def _need(rule: Rule, view: View, members: int) -> int:
     """Machines that must agree. Beside machines on another digest, one new machine is enough."""
-    return 1 if not view.whole else max(1, math.ceil(rule.quorum.machines * members))
+    return 1 if not view.whole else max(1, math.ceil(round(rule.quorum.machines * members, 6)))
 
 
 def _silent(answers: Sequence[Answer]) -> list[Answer]:
@@ -183,7 +193,7 @@ def _words(condition: Failing | Threshold, answers: Sequence[Answer]) -> str:
     if isinstance(condition, Failing):
         count = max(int(a.value or 0) for a in answers)
         how = f"{count} in a row" if condition.of is None else f"{count} of the last {condition.of}"
-        return f"{condition.signal} failed {how} ({answers[0].detail or 'no answer'}){when}"
+        return f"{condition.signal} failed {how} ({answers[0].detail or 'no answer'}), limit {condition.k}{when}"
     side = "above" if condition.above else "below"
     value = _worst(answers, condition)
     return f"{condition.key} {value:g} {side} {condition.limit:g}{when}"

@@ -28,6 +28,11 @@ class Metrics:
         self._blind: dict[str, set[str]] = {}
         self._incidents: dict[str, set[str]] = {}
 
+    @classmethod
+    def fresh(cls, version: str) -> Metrics:
+        """On a registry of its own."""
+        return cls(CollectorRegistry(), version)
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that ``accept`` asks for, and its content type."""
         encode, content_type = choose_encoder(accept)

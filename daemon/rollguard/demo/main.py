@@ -1,0 +1,76 @@
+"""``rollguard demo``: the main job on this machine, with nothing else installed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rollguard.demo.processes import StageError
+from rollguard.demo.scenarios import DEFAULT, SCENARIOS, Scenario
+from rollguard.demo.show import run
+from rollguard.demo.story import Story, wants_colour
+
+OK, PROBLEM, USAGE = 0, 1, 2
+INTERRUPTED = 130
+
+
+def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path | None = None) -> int:
+    """Play scenarios one after the other; the exit code, 0 only if each ended as it must.
+
+    Each ends with one line of JSON on stdout. The story is told on stdout too, or with ``output="json"`` on stderr.
+    ``keep``: a folder that gets what each run wrote, as ``KEEP/SCENARIO``.
+    """
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        print(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
+        return USAGE
+    for name in names if keep else ():
+        assert keep is not None
+        if (keep / name).exists():
+            print(f"{keep / name} is there already: what a run leaves behind needs a new folder", file=sys.stderr)
+            return USAGE
+    codes = [play(SCENARIOS[name], output=output, keep=keep / name if keep else None) for name in names]
+    return max(codes, default=OK)
+
+
+def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) -> int:
+    """Play one scenario; the exit code."""
+    stream = sys.stderr if output == "json" else sys.stdout
+    story = Story(stream, colour=wants_colour(stream, os.environ))
+    folder = Path(tempfile.mkdtemp(prefix="rollguard-"))
+    try:
+        summary = asyncio.run(_until_told_to_stop(scenario, folder, story))
+    except StageError as error:
+        story.tell("wrong", f"the demo could not be played: {error}")
+        return PROBLEM
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        story.tell("stage", "interrupted; everything that was started is ended")
+        return INTERRUPTED
+    finally:
+        _leave(folder, keep)
+    print(json.dumps(summary), flush=True)
+    return OK if summary["ok"] else PROBLEM
+
+
+async def _until_told_to_stop(scenario: Scenario, folder: Path, story: Story) -> dict[str, Any]:
+    """SIGTERM ends it as Ctrl-C does: in order."""
+    playing = asyncio.current_task()
+    assert playing is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+    return await run(scenario, folder, story)
+
+
+def _leave(folder: Path, keep: Path | None) -> None:
+    if keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    keep.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, keep)
