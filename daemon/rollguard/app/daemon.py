@@ -27,19 +27,14 @@ from rollguard.web.server import Views, WebServer, parse_listen
 STOP_S = 4.0
 """How long the loops get to end; shutdown is a crash announced in advance."""
 EXIT_S = 4.8
-DONE, PROBLEM, USAGE = 0, 1, 2
+DONE, PROBLEM = 0, 1
 log = logging.getLogger("rollguard")
 
 
 async def run_daemon(options: Options) -> int:
-    """Guard until told to stop (0) or something breaks (1); 2 when it cannot go on duty as told."""
-    try:
-        async with AsyncExitStack() as stack:
-            return await _guard(options, stack)
-    except CannotStart as error:
-        for problem in error.problems:
-            log.error("%s", problem)  # noqa: TRY400
-        return USAGE
+    """Guard until told to stop (returns 0) or something breaks (1). Raises ``CannotStart`` with nothing touched."""
+    async with AsyncExitStack() as stack:
+        return await _guard(options, stack)
 
 
 async def _guard(options: Options, stack: AsyncExitStack) -> int:

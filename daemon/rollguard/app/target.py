@@ -125,6 +125,10 @@ class Target:
             group.create_task(self.artifacts.write_forever(), name="artifacts")
             group.create_task(self._measure_forever(), name="measures")
 
+    async def pages_waiting(self) -> int:
+        """How many pages are not delivered yet. Raises ``JournalError``."""
+        return await self._journal.outbox_waiting()
+
     async def close(self) -> None:
         """Let go of the journal."""
         await self._journal.close()
@@ -197,5 +201,5 @@ class Target:
                 metrics.snapshot(self.name, self.vitals.last_snapshot_at)
             for finding in self.guard.findings:
                 metrics.finding(self.name, finding.rule.name, finding.value, finding.limit)
-            metrics.pages_waiting(self.name, await self._journal.outbox_waiting())
+            metrics.pages_waiting(self.name, await self.pages_waiting())
             await asyncio.sleep(1.0)

@@ -21,7 +21,7 @@ from rollguard.core.policy import Condition, Crashed, Failing, Rule, Scope, Sign
 def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> Finding:
     signal = evidence.policy.signal(condition.signal)
     ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
-    finding = _by_quorum(rule, evidence, signal, ask)
+    finding = _by_quorum(rule, evidence, signal, ask, now)
     if finding.firing and finding.blame is Blame.RELEASE and _hard_down(evidence, signal, ask):
         finding = replace(finding, trigger=Trigger.HARD_DOWN)
     return finding
@@ -54,9 +54,12 @@ def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
 
 
 def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
-    """Enough machines breach, the newest probe of every other one failed too, and so did the edge's: nobody is served."""
+    """Nobody is served: enough machines breach, the newest probe of every other one failed, and so did the edge's.
+
+    Beside machines on another digest there is somebody left who serves.
+    """
     if not evidence.view.whole:
-        return False  # machines on another digest are still there
+        return False
     failing = {Say.BREACH, Say.SOON}
     if any(ask(t.machine, t.since).say not in failing for t in evidence.view.serving):
         return False
@@ -66,7 +69,7 @@ def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], A
 def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) -> Finding:
     signal = evidence.policy.signal(condition.key.partition(".")[0])
     ask = lambda subject, since: threshold_answer(condition, signal, evidence, subject, since, now)
-    return _by_quorum(rule, evidence, signal, ask)
+    return _by_quorum(rule, evidence, signal, ask, now)
 
 
 def threshold_answer(
@@ -105,7 +108,9 @@ def _fresh(seen: Sequence[Reading], signal: Signal, since: float, now: float) ->
     return now - seen[-1].at <= stale_after_s(signal)
 
 
-def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> Finding:
+def _by_quorum(
+    rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer], now: float
+) -> Finding:
     view, condition = evidence.view, rule.condition
     assert isinstance(condition, Failing | Threshold)
     scopes = getattr(signal, "scopes", frozenset({Scope.MACHINE}))
@@ -145,6 +150,9 @@ def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[st
         sentence = f"machine {names}, not the release: {_words(condition, breaching)} ({_of(breaching, members)})"
         return finding(RuleState.FIRING, sentence, Blame.MACHINE, breaching)
     asked = [*answers, *([edge] if edge is not None else [])]
+    youngest = max((t.since for t in view.cohort), default=-math.inf)
+    if not asked and now - youngest <= stale_after_s(signal):
+        return finding(RuleState.CLEAR, f"no machine of the release is started yet: {signal.name} was not asked")
     silent = [a for a in asked if a.say is Say.NOTHING]
     if not asked or len(silent) == len(asked) or (members and len(members) - len(_silent(answers)) < need):
         return finding(RuleState.BLIND, f"no readings of {signal.name}: {_why_silent(silent, members)}")
@@ -200,17 +208,17 @@ def _words(condition: Failing | Threshold, answers: Sequence[Answer]) -> str:
 
 
 def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> Finding:
-    """Machines that ended unasked, again and again, since they run this digest."""
-    cohort = evidence.view.cohort
-    counts = {
-        t.machine: sum(not e.requested and e.at >= max(t.digest_since, now - condition.within_s) for e in t.exits)
-        for t in cohort
-    }
-    looping = tuple(m for m, count in counts.items() if count >= condition.k)
-    worst = max(counts.values(), default=0)
-    need = _need(rule, evidence.view, len(cohort))
-    since = min((e.at for t in cohort for e in t.exits if not e.requested and e.at >= t.digest_since), default=None)
-    words = f"crashed {worst} times in {text.seconds(condition.within_s)}"
+    """Machines that ended unasked, again and again, since they run this digest. Who sleeps says nothing."""
+    view = evidence.view
+    crashes = {t.machine: _crashes(t, now - condition.within_s) for t in (*view.cohort, *view.others)}
+    members, others = (
+        [t.machine for t in some if t.started or crashes[t.machine]] for some in (view.cohort, view.others)
+    )
+    looping = tuple(m for m in members if len(crashes[m]) >= condition.k)
+    worst = max((len(crashes[m]) for m in members), default=0)
+    since = min((at for m in members for at in crashes[m]), default=None)
+    when = f" since {text.clock(since)}" if since is not None else ""
+    words = f"crashed {worst} times in {text.seconds(condition.within_s)}, limit {condition.k}{when}"
 
     def make(state: RuleState, sentence: str, blame: Blame = Blame.RELEASE) -> Finding:
         return Finding(
@@ -224,12 +232,20 @@ def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> F
             since=since,
         )
 
-    if not cohort:
+    if not view.cohort:
         return make(RuleState.BLIND, "no machine runs the release")
-    if len(looping) >= need:
-        return make(RuleState.FIRING, f"{words} on {len(looping)} of {len(cohort)} machines")
+    if looping and len(looping) >= _need(rule, view, len(members)):
+        alike = sum(len(crashes[m]) >= condition.k for m in others)
+        if others and alike * len(members) >= len(looping) * len(others):
+            return make(RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE)
+        return make(RuleState.FIRING, f"{words} on {len(looping)} of {len(members)} machines")
     if looping:
         return make(RuleState.FIRING, f"machine {text.listing(looping)}, not the release: {words}", Blame.MACHINE)
     if worst:
-        return make(RuleState.PENDING, f"{words}, limit {condition.k}")
+        return make(RuleState.PENDING, words)
     return make(RuleState.CLEAR, f"no crash in {text.seconds(condition.within_s)}")
+
+
+def _crashes(tenure: Tenure, start: float) -> list[float]:
+    """When the machine ended unasked, later than ``start`` and on its present digest."""
+    return [e.at for e in tenure.exits if not e.requested and e.at >= max(tenure.digest_since, start)]

@@ -24,7 +24,11 @@ def ratio(rule: Rule, condition: Ratio, evidence: Evidence, now: float) -> Findi
 def quantile(rule: Rule, condition: Quantile, evidence: Evidence, now: float) -> Finding:
     """A quantile of the cohort's histogram in the window."""
     return _by_sum(
-        rule, condition, evidence, now, lambda at: ratios.quantile_at(condition, evidence.view, evidence.windows, at)
+        rule,
+        condition,
+        evidence,
+        now,
+        lambda at: ratios.quantile_at(condition, evidence.policy, evidence.view, evidence.windows, at),
     )
 
 
@@ -64,7 +68,8 @@ def _by_sum(
     since = _held_since(condition, evidence, now, measure)
     words = f"{words}, {side} {show(condition.limit)}"
     if now - since >= condition.for_s:
-        return make(RuleState.FIRING, words, measured.first_at)
+        first_at = measured.first_at if measured.first_at is not None else now
+        return make(RuleState.FIRING, f"{words} since {text.clock(first_at)}", first_at)
     return make(
         RuleState.PENDING, f"{words}, for {text.seconds(now - since)} of {text.seconds(condition.for_s)}", since
     )

@@ -76,27 +76,27 @@ def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) 
         return Complete()
     if not goal.updates:
         first = sorted(pending, key=lambda m: (m.healthy_routable, m.id))[: settings.first]
-        spare = _spare(machines, settings)
-        return _under_floor(first, spare, machines)
+        return _under_floor(first, spare(machines, settings), machines)
     unhealthy = sorted((m for m in pending if not m.healthy_routable), key=lambda m: m.id)
     healthy = sorted((m for m in pending if m.healthy_routable), key=lambda m: m.id)
-    room = min(_at_once(len(awake), settings), _spare(machines, settings))
+    room = min(_at_once(len(awake), settings), spare(machines, settings))
     wave = [*unhealthy, *healthy[: max(0, room - len(unhealthy))]]
     if wave:
         return Wave(machines=tuple(wave))
     return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
 
 
-def _under_floor(first: Sequence[Machine], spare: int, machines: Sequence[Machine]) -> Next:
-    """At most ``spare`` healthy machines of ``first`` may go; the unhealthy ones serve nobody."""
+def _under_floor(first: Sequence[Machine], room: int, machines: Sequence[Machine]) -> Next:
+    """At most ``room`` healthy machines of ``first`` may go; the unhealthy ones serve nobody."""
     healthy = [m for m in first if m.healthy_routable]
-    wave = [m for m in first if not m.healthy_routable] + healthy[:spare]
+    wave = [m for m in first if not m.healthy_routable] + healthy[:room]
     if wave:
         return Wave(machines=tuple(wave))
     return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
 
 
-def _spare(machines: Sequence[Machine], settings: Rollback) -> int:
+def spare(machines: Sequence[Machine], settings: Rollback) -> int:
+    """How many healthy routable machines of one process group may be taken down now."""
     return sum(m.healthy_routable for m in machines) - floor(machines, settings)
 
 

@@ -29,7 +29,10 @@ class Measure:
 
 
 def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at: float) -> Measure:
-    """Bad over total within ``over_s`` before ``at``, the guard's own probes taken out of both."""
+    """Bad over total within ``over_s`` before ``at``, the guard's own probes taken out of both.
+
+    Where the bad ones could not be read although somebody tried, the total says nothing: unread is not zero.
+    """
     total = _rows(condition.total, view, windows, at - condition.over_s, at)
     bad = _rows(condition.bad, view, windows, at - condition.over_s, at)
     own, own_bad = _own_probes(policy, condition.total, view, windows, total.rows)
@@ -40,21 +43,23 @@ def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at:
         value=failed / count if enough else None,
         count=count,
         first_at=min((r.at for r in bad.rows if r.value), default=None),
-        newest_at=total.newest_at,
-        gap=total.gap,
+        newest_at=bad.newest_at if bad.unread else total.newest_at,
+        gap=bad.gap if bad.unread else total.gap,
         of_edge=total.of_edge,
     )
 
 
-def quantile_at(condition: Quantile, view: View, windows: Windows, at: float) -> Measure:
+def quantile_at(condition: Quantile, policy: Policy, view: View, windows: Windows, at: float) -> Measure:
     """The quantile within ``over_s`` before ``at``, by linear interpolation inside its bucket.
 
-    As Prometheus' ``histogram_quantile``: in the last, infinite bucket the answer is that bucket's lower bound.
+    As Prometheus' ``histogram_quantile``: in the last, infinite bucket the answer is that bucket's lower bound. The
+    guard's own probes cannot be told apart in a histogram, but they do not count towards its minimum.
     """
     read = _rows(condition.key, view, windows, at - condition.over_s, at)
     buckets = _summed(read.rows)
-    count = buckets[-1][1] if buckets else 0.0
-    enough = count >= condition.min_count and count > 0
+    own, _ = _own_probes(policy, condition.key, view, windows, read.rows)
+    count = max(0.0, buckets[-1][1] - own) if buckets else 0.0
+    enough = count >= condition.min_count and count > 0 and len(buckets) > 1
     return Measure(
         value=quantile(condition.q, buckets) if enough else None,
         count=count,
@@ -87,40 +92,47 @@ def reading_times(key: str, view: View, windows: Windows, start: float, end: flo
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
+    """``unread``: the newest thing heard is a gap. ``gap`` is its reason, ``newest_at`` the last answer before."""
+
     rows: list[Reading]
     newest_at: float | None
     gap: str
+    unread: bool
     of_edge: bool
 
 
 def _rows(key: str, view: View, windows: Windows, start: float, end: float) -> _Rows:
-    """Increments of the cohort wholly inside its machines' present lives, and when the source last answered."""
+    """Increments of the cohort wholly inside its machines' present lives, and when the source last answered.
+
+    What users got at the edge counts for the candidate alone only since every machine runs it.
+    """
+    lives = [(t.machine, t.since) for t in view.serving]
+    heard: list[Reading] = []
     rows: list[Reading] = []
-    answered: list[float] = []
-    gap, of_edge = "", False
-    for subject, since in [*((t.machine, t.since) for t in view.serving), (EDGE, view.whole_since)]:
+    for subject, since in (*lives, (EDGE, view.whole_since if view.whole else -math.inf)):
         for reading in windows.since(key, subject, start):
             if reading.at > end:
-                continue
-            if _answers(reading):
-                answered.append(reading.at)
-            if reading.gap is not None:
-                gap = str(reading.gap)
-                continue
-            of_edge = of_edge or subject == EDGE
-            if (reading.since or 0.0) >= since or (subject == EDGE and not view.whole):
+                break
+            heard.append(reading)
+            if reading.gap is None and reading.since is not None and reading.since >= since:
                 rows.append(reading)
-    newest = max(answered, default=None) or _last_answer(key, view, windows)
-    return _Rows(rows, newest, gap, of_edge)
+    gap = max((r for r in heard if not _answers(r)), key=lambda r: r.at, default=None)
+    newest_at = max((r.at for r in heard if _answers(r)), default=None)
+    return _Rows(
+        rows=rows,
+        newest_at=newest_at if newest_at is not None else _last_answer(key, view, windows),
+        gap=str(gap.gap) if gap else "",
+        unread=gap is not None and (newest_at is None or gap.at > newest_at),
+        of_edge=any(r.subject == EDGE and r.gap is None for r in heard),
+    )
 
 
 def _answers(reading: Reading) -> bool:
-    """Whether the source spoke: "no traffic" is an answer, no scrape and nonsense are not."""
+    """Whether the source answered: that nothing was asked of a machine is an answer too."""
     return reading.gap is None or reading.gap is GapKind.NO_TRAFFIC
 
 
 def _last_answer(key: str, view: View, windows: Windows) -> float | None:
-    """When the source last spoke of anybody in the cohort, within what is still known."""
     newest = (
         next((r.at for r in windows.newest_first(key, subject) if _answers(r)), None)
         for subject in (EDGE, *(t.machine for t in view.serving))
@@ -133,24 +145,31 @@ def _own_probes(policy: Policy, key: str, view: View, windows: Windows, rows: It
     signal = policy.signal(key.partition(".")[0])
     if not isinstance(signal, ScrapeSignal) or not signal.counts_probes:
         return 0.0, 0.0
-    spans = [(r.subject, r.since or r.at, r.at) for r in rows]
-    if not spans:
-        return 0.0, 0.0
-    serving = len(view.serving)
-    everyone = serving + sum(t.started for t in view.others)
-    share = serving / everyone if everyone else 0.0
-    start, end = min(s for _, s, _ in spans), max(e for _, _, e in spans)
+    started = [t.machine for t in (*view.serving, *(t for t in view.others if t.started))]
+    probes = [s for s in policy.signals if isinstance(s, HttpSignal | JsonSignal)]
     count = bad = 0.0
-    for probe in (s for s in policy.signals if isinstance(s, HttpSignal | JsonSignal)):
-        if Scope.MACHINE in probe.scopes:
-            for tenure in (*view.serving, *((t for t in view.others if t.started) if spans[0][0] == EDGE else ())):
-                own, failed = _count(windows, probe.name, tenure.machine, max(start, tenure.since), end)
-                count, bad = count + own, bad + failed
-        if Scope.EDGE in probe.scopes:
-            own, failed = _count(windows, probe.name, EDGE, start, end)
-            weight = 1.0 if spans[0][0] == EDGE else share
-            count, bad = count + own * weight, bad + failed * weight
+    for counted, start, end in _spans(rows):
+        # The edge counts every probe; a machine its own, and its share of those that came in at the edge.
+        asked = {EDGE: 1.0} | dict.fromkeys(started, 1.0)
+        if counted != EDGE:
+            asked = {EDGE: 1.0 / len(started), counted: 1.0}
+        for probe in probes:
+            for subject, weight in asked.items():
+                if (Scope.EDGE if subject == EDGE else Scope.MACHINE) in probe.scopes:
+                    own, failed = _count(windows, probe.name, subject, start, end)
+                    count, bad = count + own * weight, bad + failed * weight
     return count, bad
+
+
+def _spans(rows: Iterable[Reading]) -> list[tuple[str, float, float]]:
+    """(subject, start, end) of the increments, those that follow upon each other as one."""
+    spans: list[tuple[str, float, float]] = []
+    for row in rows:
+        start = row.since if row.since is not None else row.at
+        if spans and spans[-1][0] == row.subject and spans[-1][2] == start:
+            start = spans.pop()[1]
+        spans.append((row.subject, start, row.at))
+    return spans
 
 
 def _count(windows: Windows, key: str, subject: str, start: float, end: float) -> tuple[float, float]:
@@ -159,8 +178,7 @@ def _count(windows: Windows, key: str, subject: str, start: float, end: float) -
 
 
 def _summed(rows: Iterable[Reading]) -> list[tuple[float, float]]:
-    sums: dict[float, float] = {}
-    for reading in rows:
-        for bound, count in reading.buckets:
-            sums[bound] = sums.get(bound, 0.0) + count
-    return sorted(sums.items())
+    """The rows' histograms as one, at the bounds that all of them have: only there can cumulative counts be added."""
+    some = [dict(r.buckets) for r in rows if r.buckets]
+    shared = set(some[0]).intersection(*some[1:]) if some else set()
+    return [(bound, sum(buckets[bound] for buckets in some)) for bound in sorted(shared)]

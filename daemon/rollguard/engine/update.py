@@ -7,6 +7,7 @@ import asyncio
 from rollguard.core import text
 from rollguard.core.lifecycle import Update
 from rollguard.core.model import Machine
+from rollguard.core.plan import spare
 from rollguard.core.policy import Rollback
 from rollguard.engine.lease import Taken, holding
 from rollguard.engine.steps import Steps, Stopped
@@ -28,6 +29,7 @@ class MachineUpdate:
         self._clock = clock
         self._settings = settings
         self._poll_s = min(1.0, max(0.1, settings.stability_s / 4))
+        self._one_write = asyncio.Lock()
 
     async def update(self, machine: str) -> None:
         """Hold, write, watch. Raises ``Stopped``; the lease is given back in every case."""
@@ -43,7 +45,10 @@ class MachineUpdate:
             async with holding(
                 self._platform, self._clock, machine, self._steps.goal.incident, settings.lease_ttl_s
             ) as held:
-                await self._write(held, skip_launch=skip_launch)
+                async with self._one_write:
+                    written = await self._write(held, skip_launch=skip_launch)
+                if not written:
+                    return
                 if skip_launch:
                     await self._verify_asleep(machine)
                 else:
@@ -54,11 +59,12 @@ class MachineUpdate:
             await self._steps.failed("update", error, machine)
             raise Stopped("failed", f"machine {machine} could not be updated: {error}") from error
 
-    async def _write(self, held: Held, *, skip_launch: bool) -> None:
-        """The one write on a machine, conditional on the instance that was planned for.
+    async def _write(self, held: Held, *, skip_launch: bool) -> bool:
+        """The one write on a machine, conditional on the instance that was planned for; False: the floor forbids it.
 
         After an unclear answer the machine is read: a new instance with our mark is our write; the old instance
-        means that nothing happened, and the write is sent again.
+        means that nothing happened, and the write is sent again. Writes of one wave go out one after the other, so
+        that each sees what the one before it has taken down.
         """
         goal = self._steps.goal
         current = await self._machine(held.machine)
@@ -69,6 +75,8 @@ class MachineUpdate:
             raise Stopped("yielded", f"machine {held.machine} was changed by somebody else")
         if not skip_launch and not current.started and current.state in {"stopped", "suspended"}:
             skip_launch = True  # it went to sleep since the plan: do not wake it
+        if current.healthy_routable and not spare(await self._peers(current), self._settings):
+            return False
         for attempt in range(WRITE_TRIES):
             await self._steps.intend("update", held.machine, current.instance_id)
             try:
@@ -96,6 +104,12 @@ class MachineUpdate:
                 if attempt == WRITE_TRIES - 1:
                     raise
         await self._steps.done("update", machine=held.machine, result=after, phase="accepted")
+        return True
+
+    async def _peers(self, machine: Machine) -> list[Machine]:
+        """The machine's process group as it is this instant: others may have fallen since the wave was planned."""
+        snapshot = await self._platform.snapshot()
+        return [m for m in snapshot.managed if m.group == machine.group]
 
     def _marks(self) -> dict[str, str]:
         goal = self._steps.goal

@@ -1,0 +1,81 @@
+"""A rollback by hand without a daemon: the journal's lock, and then the same guard and the same executor."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollguard.adapters.http import AiohttpTransport
+from rollguard.app.options import CannotStart
+from rollguard.app.preflight import missing_secrets, unusable_folder
+from rollguard.app.target import Shared, Target
+from rollguard.core.events import Recorded
+from rollguard.core.policy import Policy
+
+LAST_WORDS_S = 10.0
+"""How long pages get to leave once the rollback is over; what stays waits in the outbox for the next guard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a person asks for."""
+
+    version: int | None
+    overrides: tuple[str, ...]
+    by: str
+    reason: str
+
+
+@asynccontextmanager
+async def alone(
+    policy: Policy, data: Path, environ: Mapping[str, str], on_event: Callable[[Recorded], None]
+) -> AsyncIterator[Target]:
+    """The target of ``policy`` with its journal's lock. Raises ``CannotStart`` or ``JournalError``."""
+    problems = [*missing_secrets([policy], environ), *([why] if (why := unusable_folder(data)) else [])]
+    if problems:
+        raise CannotStart(problems)
+    transport = AiohttpTransport()
+    try:
+        target = Target.on_disk(policy, Shared(transport=transport, environ=environ, data=data, on_event=on_event))
+        try:
+            await target.open()
+            yield target
+        finally:
+            await target.close()
+    finally:
+        await transport.close()
+
+
+async def plan(target: Target, wanted: Wanted) -> dict[str, Any]:
+    """What the rollback would do. Raises ``GuardError``."""
+    return await _ask(target, wanted, dry_run=True)
+
+
+async def begin(target: Target, wanted: Wanted) -> dict[str, Any]:
+    """Make the intent durable, unless something holds it. Raises ``GuardError``."""
+    return await _ask(target, wanted, dry_run=False)
+
+
+async def _ask(target: Target, wanted: Wanted, *, dry_run: bool) -> dict[str, Any]:
+    answer = await target.acts.rollback(wanted.by, wanted.reason, wanted.version, wanted.overrides, dry_run=dry_run)
+    return dataclasses.asdict(answer)
+
+
+async def drive(target: Target) -> None:
+    """Carry the goal to its end, tell people, write the artifacts. Raises ``JournalError``."""
+    outbox = asyncio.create_task(target.outbox.deliver_forever(), name="outbox")
+    try:
+        await target.guard.respond.drive(target.guard.watch.snapshot)
+        await target.artifacts.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while await target.pages_waiting():
+                    await asyncio.sleep(0.1)
+    finally:
+        outbox.cancel()
+        await asyncio.wait({outbox})

@@ -1,0 +1,61 @@
+"""Where a command finds its guard: at the socket when one runs, else in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rollguard.adapters.control_client import ask
+from rollguard.app.options import journal_path, socket_path
+from rollguard.cli.parser import Usage, did_you_mean
+from rollguard.core.events import Recorded
+from rollguard.errors import Unavailable
+
+
+def runs(data: Path) -> bool:
+    """Whether a guard's socket is in the data folder; it may still be a dead one's."""
+    return socket_path(data).exists()
+
+
+def asked(data: Path, verb: str, args: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Have the running guard act. Raises what the guard raised, or ``Unavailable``."""
+    return ask(socket_path(data), verb, args, by)
+
+
+def asked_if_running(data: Path, verb: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The guard's answer, or None when none listens in this data folder."""
+    if not runs(data):
+        return None
+    try:
+        return ask(socket_path(data), verb, args, "cli")
+    except Unavailable as error:
+        if str(error).startswith("no guard listens"):
+            return None
+        raise
+
+
+def known_targets(data: Path) -> list[str]:
+    """The targets that have a journal in the data folder."""
+    return sorted(path.stem for path in data.glob("*.db")) if data.is_dir() else []
+
+
+def one_target(data: Path, name: str | None) -> str:
+    """The named target, or the only one. Raises ``Usage``."""
+    known = known_targets(data)
+    if not known:
+        raise Usage(f"rollguard: no journal in {data}: has a guard run with this --data?")
+    if name is None:
+        if len(known) > 1:
+            raise Usage(f"rollguard: say which target: {', '.join(known)}")
+        return known[0]
+    if name not in known:
+        raise Usage(f"rollguard: no target {name!r} in {data}{did_you_mean(name, known)}; there is {', '.join(known)}")
+    return name
+
+
+def journal(data: Path, target: str) -> list[Recorded]:
+    """Every event of a target. Raises ``JournalError``."""
+    from rollguard.adapters.journal.sqlite import read_journal
+
+    return read_journal(journal_path(data, target), target)

@@ -1,0 +1,145 @@
+"""``rollback``: going back by hand, through the running guard or, where there is none, with its own hands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollguard.cli import asking
+from rollguard.cli import show as screen
+from rollguard.cli.parser import (
+    DONE,
+    PROBLEM,
+    USAGE,
+    Parser,
+    Usage,
+    complain,
+    version_number,
+    with_data,
+    with_output,
+    with_why,
+)
+from rollguard.core import text
+from rollguard.core.events import Event, GoalEnded, Recorded, to_json
+from rollguard.core.finding import Trigger
+from rollguard.core.interlocks import TABLE, overridable
+from rollguard.core.report import said
+from rollguard.errors import GuardError
+
+if TYPE_CHECKING:
+    from rollguard.app.byhand import Wanted
+
+FOLLOW_S = 0.3
+PATIENCE_S = 30.0
+"""How long a running guard may take from the intent to its first step, and beyond the deadline to its last."""
+OVERRIDES = {lock.name.replace(" ", "-"): lock.name for lock in TABLE if overridable(lock.name, Trigger.MANUAL)}
+
+
+def rollback(argv: Sequence[str], about: str) -> int:
+    """Plan, ask, act, and tell every step; 1 when it was held or did not get to its end."""
+    parser = Parser("rollback", about, "Without --yes the word yes is asked for. Ctrl-C stops telling, not the guard.")
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("version", nargs="?", type=version_number, metavar="VERSION", help="default: the proven one")
+    with_why(parser)
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME", help=f"an interlock: {', '.join(OVERRIDES)}"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and what would hold it; change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--config", type=Path, metavar="POLICY", help="the policy to act by when no guard is running")
+    with_data(parser)
+    with_output(parser)
+    args = parser.read(argv)
+
+    from rollguard.app.byhand import Wanted
+
+    overrides = tuple(OVERRIDES.get(name.replace(" ", "-"), name) for name in args.override)
+    wanted = Wanted(version=args.version, overrides=overrides, by=args.by, reason=args.reason)
+    if _is_running(args):
+        return _through_the_guard(args, wanted)
+    if args.config is None:
+        raise Usage(f"rollguard rollback: no guard runs with {args.data}: start one, or name the policy with --config")
+    return asyncio.run(_alone(args, wanted))
+
+
+def _is_running(args: argparse.Namespace) -> bool:
+    return asking.asked_if_running(args.data, "status", {}) is not None
+
+
+def _through_the_guard(args: argparse.Namespace, wanted: Wanted) -> int:
+    ask = {"target": args.target, **asdict(wanted), "overrides": list(wanted.overrides)}
+    code = _settled(asking.asked(args.data, "rollback", ask | {"dry_run": True}, args.by), args)
+    if code is not None:
+        return code
+    seen = asking.journal(args.data, args.target)[-1].seq
+    answer = asking.asked(args.data, "rollback", ask, args.by)
+    if answer["refusals"]:  # the world moved while a person was asked
+        return _held(answer, args)
+    return _follow(args, seen)
+
+
+def _follow(args: argparse.Namespace, seen: int) -> int:
+    """Tell what the guard writes down until the rollback has ended, for as long as the guard is there."""
+    silent_since = time.monotonic()
+    while True:
+        fresh = [e for e in asking.journal(args.data, args.target) if e.seq > seen]
+        for entry in fresh:
+            seen = entry.seq
+            silent_since = time.monotonic()
+            _tell(entry.event, args.output)
+            if isinstance(entry.event, GoalEnded):
+                return _end(entry.event, "the guard now verifies it: rollguard show", args.output)
+        if time.monotonic() - silent_since > PATIENCE_S and asking.asked_if_running(args.data, "status", {}) is None:
+            complain("rollguard: the guard is gone; its next life finishes the rollback, or abandons it and pages")
+            return PROBLEM
+        time.sleep(FOLLOW_S)
+
+
+async def _alone(args: argparse.Namespace, wanted: Wanted) -> int:
+    """With the journal's lock: what follows is the daemon's own code."""
+    from rollguard.app import byhand
+    from rollguard.app.options import CannotStart
+    from rollguard.telemetry.logs import set_up
+
+    set_up(os.environ | {"ROLLGUARD_LOG": "text"}, _Silent())
+    policy = _policy(args)
+    ended: list[GoalEnded] = []
+
+    def on_event(entry: Recorded) -> None:
+        _tell(entry.event, args.output)
+        ended.extend([entry.event] if isinstance(entry.event, GoalEnded) else [])
+
+    try:
+        async with byhand.alone(policy, args.data, os.environ, on_event) as target:
+            complain(f"no guard runs with {args.data}: acting with its journal's lock")
+            code = await asyncio.to_thread(_settled, await byhand.plan(target, wanted), args)
+            if code is not None:
+                return code
+            answer = await byhand.begin(target, wanted)
+            if answer["refusals"]:
+                return _held(answer, args)
+            await byhand.drive(target)
+    except CannotStart as error:
+        complain(str(error))
+        return USAGE
+    return _end(ended[-1], "nobody verifies it: start the guard, it takes this up", args.output)
+
+
+def _policy(args: argparse.Namespace) -> Any:
+    from rollguard.config.loader import load_policies
+
+    policies = {p.target.name: p for p in load_policies(args.config, os.environ)}
+    if args.target not in policies:
+        raise Usage(f"rollguard rollback: {args.config} has no target {args.target}; it has {', '.join(policies)}")
+    return policies[args.target]
+
+
+class _Silent:
+    """Where log lines go while every event is told on the terminal anyway."""
