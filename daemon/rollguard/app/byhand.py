@@ -6,12 +6,11 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rollguard.adapters.http import AiohttpTransport
-from rollguard.app.options import CannotStart
+from rollguard.app.options import CannotStart, Wanted
 from rollguard.app.preflight import missing_secrets, unusable_folder
 from rollguard.app.target import Shared, Target
 from rollguard.core.events import Recorded
@@ -21,19 +20,9 @@ LAST_WORDS_S = 10.0
 """How long pages get to leave once the rollback is over; what stays waits in the outbox for the next guard."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a person asks for."""
-
-    version: int | None
-    overrides: tuple[str, ...]
-    by: str
-    reason: str
-
-
 @asynccontextmanager
 async def alone(
-    policy: Policy, data: Path, environ: Mapping[str, str], on_event: Callable[[Recorded], None]
+    policy: Policy, data: Path, environ: Mapping[str, str], on_event: Callable[[Recorded, str], None]
 ) -> AsyncIterator[Target]:
     """The target of ``policy`` with its journal's lock. Raises ``CannotStart`` or ``JournalError``."""
     problems = [*missing_secrets([policy], environ), *([why] if (why := unusable_folder(data)) else [])]
@@ -74,7 +63,7 @@ async def drive(target: Target) -> None:
         await target.artifacts.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                while await target.pages_waiting():
+                while await target.pages_waiting():  # noqa: ASYNC110  (the answer is on the disk; no event tells)
                     await asyncio.sleep(0.1)
     finally:
         outbox.cancel()

@@ -24,6 +24,16 @@ class Options:
     limit: Mode = Mode.ENFORCE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A rollback as a person asks for it."""
+
+    version: int | None
+    overrides: tuple[str, ...]
+    by: str
+    reason: str
+
+
 class CannotStart(GuardError):
     """The guard cannot go on duty as told; nothing outside was touched. ``problems`` are sentences."""
 

@@ -46,7 +46,7 @@ class Shared:
     data: Path
     limit: Mode = Mode.ENFORCE
     metrics: Metrics | None = None
-    on_event: Callable[[ev.Recorded], None] = lambda entry: None
+    on_event: Callable[[ev.Recorded, str], None] = log_event
 
 
 class Target:
@@ -174,10 +174,9 @@ class Target:
         if isinstance(event, ev.PolicyLoaded):
             self.view.obeys(event)
         self.artifacts.listen(event)
-        log_event(entry, self.name)
         if self._shared.metrics is not None:
             self._shared.metrics.observe(event, self.name)
-        self._shared.on_event(entry)
+        self._shared.on_event(entry, self.name)
 
     def _on_reading(self, reading: Reading) -> None:
         if self._shared.metrics is not None:

@@ -7,11 +7,12 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rollguard.app.options import CannotStart, Wanted
 from rollguard.cli import asking
 from rollguard.cli import show as screen
 from rollguard.cli.parser import (
@@ -31,10 +32,9 @@ from rollguard.core.events import Event, GoalEnded, Recorded, to_json
 from rollguard.core.finding import Trigger
 from rollguard.core.interlocks import TABLE, overridable
 from rollguard.core.report import said
-from rollguard.errors import GuardError
 
 if TYPE_CHECKING:
-    from rollguard.app.byhand import Wanted
+    from rollguard.core.policy import Policy
 
 FOLLOW_S = 0.3
 PATIENCE_S = 30.0
@@ -57,8 +57,6 @@ def rollback(argv: Sequence[str], about: str) -> int:
     with_data(parser)
     with_output(parser)
     args = parser.read(argv)
-
-    from rollguard.app.byhand import Wanted
 
     overrides = tuple(OVERRIDES.get(name.replace(" ", "-"), name) for name in args.override)
     wanted = Wanted(version=args.version, overrides=overrides, by=args.by, reason=args.reason)
@@ -105,26 +103,27 @@ def _follow(args: argparse.Namespace, seen: int) -> int:
 async def _alone(args: argparse.Namespace, wanted: Wanted) -> int:
     """With the journal's lock: what follows is the daemon's own code."""
     from rollguard.app import byhand
-    from rollguard.app.options import CannotStart
-    from rollguard.telemetry.logs import set_up
 
-    set_up(os.environ | {"ROLLGUARD_LOG": "text"}, _Silent())
     policy = _policy(args)
     ended: list[GoalEnded] = []
 
-    def on_event(entry: Recorded) -> None:
+    def on_event(entry: Recorded, target: str) -> None:
         _tell(entry.event, args.output)
-        ended.extend([entry.event] if isinstance(entry.event, GoalEnded) else [])
+        if isinstance(entry.event, GoalEnded):
+            ended.append(entry.event)
 
     try:
         async with byhand.alone(policy, args.data, os.environ, on_event) as target:
-            complain(f"no guard runs with {args.data}: acting with its journal's lock")
-            code = await asyncio.to_thread(_settled, await byhand.plan(target, wanted), args)
-            if code is not None:
-                return code
-            answer = await byhand.begin(target, wanted)
-            if answer["refusals"]:
-                return _held(answer, args)
+            complain(f"no guard runs with {args.data}: acting by hand, with its journal's lock")
+            if target.record.state.goal is not None:
+                complain("an earlier rollback was interrupted: bringing that one to its end first")
+            else:
+                code = _settled(await byhand.plan(target, wanted), args)
+                if code is not None:
+                    return code
+                answer = await byhand.begin(target, wanted)
+                if answer["refusals"]:
+                    return _held(answer, args)
             await byhand.drive(target)
     except CannotStart as error:
         complain(str(error))
@@ -132,7 +131,7 @@ async def _alone(args: argparse.Namespace, wanted: Wanted) -> int:
     return _end(ended[-1], "nobody verifies it: start the guard, it takes this up", args.output)
 
 
-def _policy(args: argparse.Namespace) -> Any:
+def _policy(args: argparse.Namespace) -> Policy:
     from rollguard.config.loader import load_policies
 
     policies = {p.target.name: p for p in load_policies(args.config, os.environ)}
@@ -141,5 +140,61 @@ def _policy(args: argparse.Namespace) -> Any:
     return policies[args.target]
 
 
-class _Silent:
-    """Where log lines go while every event is told on the terminal anyway."""
+def _settled(plan: dict[str, Any], args: argparse.Namespace) -> int | None:
+    """Show the plan and ask. The exit code where that is the end of it, None to go on."""
+    if args.output == "json" and (args.dry_run or plan["refusals"]):
+        screen.as_json(plan)
+    elif args.output == "text":
+        _show(plan)
+    if plan["refusals"]:
+        complain("rollguard: held; nothing was changed")
+        return PROBLEM
+    if args.dry_run:
+        return DONE
+    if args.yes or _says_yes(f"roll back {plan['candidate']} to {plan['target']}?"):
+        return None
+    complain("nothing was changed")
+    return PROBLEM
+
+
+def _show(plan: dict[str, Any]) -> None:
+    screen.line(f"from {plan['candidate']} to {plan['target'] or 'nowhere'}")
+    if plan["image"]:
+        screen.line(f"  image  {plan['image']}")
+    for number, step in enumerate(plan["steps"], start=1):
+        screen.line(f"  {number}. {step}")
+    for refusal in plan["refusals"]:
+        able = refusal["name"] in OVERRIDES.values()
+        hint = f" (--override {refusal['name'].replace(' ', '-')})" if able else ""
+        screen.line(f"  held by {refusal['name']}: {refusal['sentence']}{hint}", "bad")
+    for warning in plan["warnings"]:
+        screen.line(f"  note: {warning['name']}: {warning['sentence']}", "soon")
+
+
+def _says_yes(question: str) -> bool:
+    print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise Usage("\nrollguard rollback: nobody is there to type yes; use --yes")
+    return answer.strip() == "yes"
+
+
+def _held(answer: dict[str, Any], args: argparse.Namespace) -> int:
+    if args.output == "json":
+        screen.as_json(answer)
+    for refusal in answer["refusals"]:
+        complain(f"held by {refusal['name']}: {refusal['sentence']}")
+    return PROBLEM
+
+
+def _tell(event: Event, output: str) -> None:
+    if output == "json":
+        screen.as_line(to_json(event))
+    elif words := said(event):
+        screen.line(f"{text.clock(event.at)}  {words}")
+
+
+def _end(ended: GoalEnded, then: str, output: str) -> int:
+    if ended.outcome == "restored" and output == "text":
+        screen.line(f"done: {ended.sentence}; {then}", "good")
+    return DONE if ended.outcome == "restored" else PROBLEM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollguard.core import text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
@@ -57,12 +57,28 @@ def decide(case: Case, mode: Mode, now: float) -> Decision:
     firing = tuple(f for f in case.findings if f.firing)
     if not firing:
         return _nothing_fires(case, mode)
-    asking = tuple(f for f in firing if f.rule.then is Action.ROLLBACK and f.blame is Blame.RELEASE)
-    allowed = max((min(f.rule.mode, mode) for f in firing), default=mode)
-    if not asking:
-        trigger = firing[0].trigger
-        return PageDecision(sentence=_because(firing), findings=firing, trigger=trigger, mode=min(allowed, mode))
-    return _roll_back_or_say_why(case, firing, asking, mode, now)
+    heard = _heard(firing, mode)
+    asking = tuple(f for f in heard if f.rule.then is Action.ROLLBACK and f.blame is Blame.RELEASE)
+    if asking:
+        return _roll_back_or_say_why(case, heard, asking, mode, now)
+    blind = tuple(f for f in case.findings if f.state is RuleState.BLIND and min(f.rule.mode, mode) is not Mode.OBSERVE)
+    also = f"; blind on {text.listing([f.rule.name for f in blind])}" if blind else ""
+    return PageDecision(
+        sentence=_because(heard) + also,
+        findings=(*heard, *blind),
+        trigger=heard[0].trigger,
+        mode=min(_may(heard, mode), Mode.PAGE),
+    )
+
+
+def _may(findings: tuple[Finding, ...], mode: Mode) -> Mode:
+    """The most that any of these rules may do."""
+    return max(min(f.rule.mode, mode) for f in findings)
+
+
+def _heard(findings: tuple[Finding, ...], mode: Mode) -> tuple[Finding, ...]:
+    """Rules that may only be observed neither hide nor speed up what the others ask for."""
+    return tuple(f for f in findings if min(f.rule.mode, mode) is not Mode.OBSERVE) or findings
 
 
 def _roll_back_or_say_why(
@@ -71,8 +87,9 @@ def _roll_back_or_say_why(
     """The first kind of evidence that no interlock holds acts; if all are held, the strongest says by what."""
     held: PageDecision | None = None
     for trigger in (t for t in STRONGEST_FIRST if any(f.trigger is t for f in asking)):
-        mine = tuple(f for f in asking if f.trigger is trigger)
-        may = max(min(f.rule.mode, mode) for f in mine)
+        alike = tuple(f for f in asking if f.trigger is trigger)
+        may = _may(alike, mode)
+        mine = tuple(f for f in alike if min(f.rule.mode, mode) is may)  # no rule borrows another one's mode
         refusals, warnings = standing(_only(case, mine), trigger, now)
         if not refusals and may is Mode.ENFORCE and case.target is not None:
             sentence = f"rolling back {named(case.candidate)} to {named(case.target)}: {_because(mine)}"
@@ -94,19 +111,7 @@ def _roll_back_or_say_why(
 
 
 def _only(case: Case, findings: tuple[Finding, ...]) -> Case:
-    return Case(
-        policy=case.policy,
-        state=case.state,
-        snapshot=case.snapshot,
-        candidate=case.candidate,
-        target=case.target,
-        no_target=case.no_target,
-        findings=findings,
-        resolvable=case.resolvable,
-        deploy=case.deploy,
-        clock_behind_s=case.clock_behind_s,
-        overrides=case.overrides,
-    )
+    return replace(case, findings=findings)
 
 
 def _held(case: Case, findings: tuple[Finding, ...], refusals: tuple[Refusal, ...]) -> str:
@@ -121,12 +126,13 @@ def _nothing_fires(case: Case, mode: Mode) -> Decision:
     blind = tuple(f for f in case.findings if f.state is RuleState.BLIND)
     if not blind:
         return Hold(sentence="no rule is firing")
+    blind = _heard(blind, mode)
     names = text.listing([f.rule.name for f in blind])
     return PageDecision(
         sentence=f"blind on {names}: {blind[0].sentence}",
         findings=blind,
         trigger=Trigger.ABSOLUTE,
-        mode=min(mode, Mode.PAGE),
+        mode=min(_may(blind, mode), Mode.PAGE),
     )
 
 

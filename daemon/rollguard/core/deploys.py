@@ -12,6 +12,7 @@ YOUNG_ROW_S = 60.0
 DEAD_AFTER_READS = 3
 DEAD_AFTER_S = 20.0
 RELEASE_COMMAND_GROUP = "fly_app_release_command"
+AT_REST = frozenset({"stopped", "failed", "destroying", "destroyed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,14 @@ class Deploy:
 def in_progress(snapshot: Snapshot, own: Goal | None, quiet: Quiet, now: float) -> tuple[Deploy | None, Quiet]:
     """The deploy in progress, if any, and the count of quiet reads so far.
 
-    Signs: a foreign lease, a release command's machine, a row pending or running for less than 60 s. An older
-    open row with neither is a dead deploy after 3 reads over 20 s; until then it counts as alive.
+    Signs: a foreign lease, a release command at work (a machine left behind is none), a row pending or running for
+    less than 60 s. An older open row with neither is a dead deploy after 3 reads over 20 s; until then it counts as
+    alive.
     """
     for machine, lease in sorted((snapshot.leases or {}).items()):
         if not is_own(lease):
             return Deploy(owner=lease.owner or "somebody", sign=f"a lease on machine {machine}"), Quiet()
-    if any(m.group == RELEASE_COMMAND_GROUP and m.state != "destroyed" for m in snapshot.machines):
+    if any(m.group == RELEASE_COMMAND_GROUP and m.state not in AT_REST for m in snapshot.machines):
         return Deploy(owner="somebody", sign="a release command is running"), Quiet()
     own_version = own.row_version if own else None
     row = next((r for r in snapshot.releases if r.in_progress and r.version != own_version), None)

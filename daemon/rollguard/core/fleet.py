@@ -12,9 +12,9 @@ from rollguard.core.model import Exit, Machine, Snapshot
 class Tenure:
     """One machine's present life. Readings count from ``since``; crashes from ``digest_since``.
 
-    ``since`` is the platform's start of the process, but never earlier than the last look at which the machine was
-    still another instance or not started: a clock that runs behind must not lend the old release's readings to
-    the new one.
+    ``since`` is the platform's start of the process. Where that is earlier than the last look, at which the machine
+    was still another instance or not started, it is the present look: a clock that runs behind must not lend the old
+    release's readings to the new one.
     """
 
     machine: str
@@ -62,13 +62,7 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         and before.started == machine.started
         and before.started_at == machine.started_at
     )
-    if before is not None and same_life:
-        since = before.since
-    else:
-        not_before = last_look_at if last_look_at is not None else float("-inf")
-        since = min(max(machine.started_at or not_before, not_before), now)
-        if since == float("-inf"):
-            since = now
+    since = before.since if before is not None and same_life else _new_life(before, machine, last_look_at, now)
     same_digest = before is not None and before.digest == machine.digest
     return Tenure(
         machine=machine.id,
@@ -80,6 +74,14 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         started_at=machine.started_at,
         exits=machine.exits,
     )
+
+
+def _new_life(before: Tenure | None, machine: Machine, last_look_at: float | None, now: float) -> float:
+    started_at = machine.started_at if machine.started_at is not None else now
+    if last_look_at is None or started_at >= last_look_at:
+        return min(started_at, now)
+    # A start before the last look that still showed the old life: that clock runs behind, only now is certain.
+    return now if before is not None else last_look_at
 
 
 def view(tenures: Mapping[str, Tenure], candidate: str, *, whole_since: float, deploying: bool) -> View:

@@ -105,6 +105,15 @@ def _not_proven(case: Case, now: float) -> str | None:
     return None
 
 
+def _learning(case: Case, now: float) -> str | None:
+    """What ran before the guard came may have been bad all along: it is watched before anything is its fault."""
+    seen, watch_s = case.candidate, case.policy.interlocks.proven_after_s
+    if not seen.first_sight or seen.proven_at is not None or now - seen.first_seen_at >= watch_s:
+        return None
+    rest_s = watch_s - (now - seen.first_seen_at)
+    return f"{named(seen)} was there before the guard: it is only watched for another {text.seconds(rest_s)}"
+
+
 def _quarantine(case: Case, now: float) -> str | None:
     past = [r for r in case.state.rollbacks if r.candidate == case.candidate.digest]
     if not past:
@@ -125,6 +134,8 @@ def _migration(case: Case, now: float) -> str | None:
             return f"whether {named(record)} migrated the database is unknown: its image has no label {migration.label}"
         if value is not None and value not in migration.allow:
             return f"{named(record)} is labelled {migration.label}={value[:40]!r}: going back may break the database"
+    if migration.unknown_blocks and case.target is not None and case.state.record(case.target.digest) is None:
+        return f"what migrated the database since {named(case.target)} is unknown: this guard never saw it run"
     return None
 
 
@@ -219,6 +230,7 @@ TABLE = (
     Interlock("release age", _release_age, "H  H  H  -  W  W"),
     Interlock("onset", _onset, "H  H  H  -  W  W"),
     Interlock("target not proven", _not_proven, "H  H  H  H  H* H*"),
+    Interlock("learning", _learning, "H  H  H  H  W  W"),
     Interlock("quarantine", _quarantine, "H  H  H  H  W  W"),
     Interlock("migration", _migration, "H  H  H  H  H* H*"),
     Interlock("cooldown", _cooldown, "H  H  H  H  -  -"),

@@ -47,9 +47,18 @@ def floor(machines: Sequence[Machine], settings: Rollback) -> int:
     F = min(ceil(healthy_floor × N), healthy now, N − 1), N the machines that are not asleep. The last term lets a
     group of two or three move at all, one at a time; a group of one has the gap that the page states beforehand.
     """
-    awake = [m for m in machines if m.state not in ASLEEP and not m.standby]
+    awake = _awake(machines)
     healthy = sum(m.healthy_routable for m in awake)
-    return max(0, min(math.ceil(settings.healthy_floor * len(awake)), healthy, len(awake) - 1))
+    return max(0, min(_share(settings.healthy_floor, len(awake)), healthy, len(awake) - 1))
+
+
+def _awake(machines: Sequence[Machine]) -> list[Machine]:
+    return [m for m in machines if m.state not in ASLEEP and not m.standby]
+
+
+def _share(ratio: float, count: int) -> int:
+    """The ratio of a count, rounded up; 7 % of 100 are 7, whatever floating point makes of it."""
+    return math.ceil(round(ratio * count, 6))
 
 
 def next_step(snapshot: Snapshot, goal: Goal, settings: Rollback) -> Next:
@@ -62,46 +71,43 @@ def next_step(snapshot: Snapshot, goal: Goal, settings: Rollback) -> Next:
         step = _next_in_group(groups[name], goal, settings)
         if not isinstance(step, Complete):
             return step
-    sleepers = tuple(m for m in snapshot.managed if m.digest != goal.target and m.host_ok)
-    return Wave(machines=sleepers[: _at_once(len(sleepers), settings)], skip_launch=True) if sleepers else Complete()
+    sleepers = [m for m in snapshot.managed if m.digest != goal.target and m.host_ok]
+    ready = tuple(m for m in sleepers if m.state not in TRANSIENT)
+    if ready:
+        return Wave(machines=ready[: _at_once(len(sleepers), settings)], skip_launch=True)
+    return _wait_for(sleepers) if sleepers else Complete()
 
 
 def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) -> Next:
-    awake = [m for m in machines if m.state not in ASLEEP and not m.standby and m.host_ok]
+    awake = [m for m in _awake(machines) if m.host_ok]
     changing = [m for m in awake if m.state in TRANSIENT]
     pending = [m for m in awake if m.digest != goal.target and m not in changing]
-    if changing:
-        return Wait(f"machine {text.listing([m.id for m in changing])} is {changing[0].state}")
+    if any(m.id in goal.updates for m in changing) or (changing and not pending):
+        return _wait_for(changing)
     if not pending:
         return Complete()
-    if not goal.updates:
-        first = sorted(pending, key=lambda m: (m.healthy_routable, m.id))[: settings.first]
-        return _under_floor(first, spare(machines, settings), machines)
-    unhealthy = sorted((m for m in pending if not m.healthy_routable), key=lambda m: m.id)
-    healthy = sorted((m for m in pending if m.healthy_routable), key=lambda m: m.id)
-    room = min(_at_once(len(awake), settings), spare(machines, settings))
-    wave = [*unhealthy, *healthy[: max(0, room - len(unhealthy))]]
+    pending.sort(key=lambda m: (m.healthy_routable, m.id))
+    wave = pending if goal.updates else pending[: settings.first]
+    unhealthy = [m for m in wave if not m.healthy_routable]
+    # A machine that changes by itself, as in a crash loop, holds nobody up, but it is in flight.
+    room = min(_at_once(len(awake), settings) - len(changing), spare(machines, settings)) - len(unhealthy)
+    wave = [*unhealthy, *wave[len(unhealthy) :][: max(0, room)]]
     if wave:
         return Wave(machines=tuple(wave))
     return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
 
 
-def _under_floor(first: Sequence[Machine], room: int, machines: Sequence[Machine]) -> Next:
-    """At most ``room`` healthy machines of ``first`` may go; the unhealthy ones serve nobody."""
-    healthy = [m for m in first if m.healthy_routable]
-    wave = [m for m in first if not m.healthy_routable] + healthy[:room]
-    if wave:
-        return Wave(machines=tuple(wave))
-    return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
+def _wait_for(changing: Sequence[Machine]) -> Wait:
+    return Wait(f"machine {text.listing([m.id for m in changing])} is {changing[0].state}")
 
 
 def spare(machines: Sequence[Machine], settings: Rollback) -> int:
     """How many healthy routable machines of one process group may be taken down now."""
-    return sum(m.healthy_routable for m in machines) - floor(machines, settings)
+    return sum(m.healthy_routable for m in _awake(machines)) - floor(machines, settings)
 
 
 def _at_once(count: int, settings: Rollback) -> int:
-    return max(1, math.ceil(settings.max_unavailable * count))
+    return max(1, _share(settings.max_unavailable, count))
 
 
 def must_end(goal: Goal, snapshot: Snapshot, known: Mapping[str, str], now: float) -> tuple[str, str] | None:

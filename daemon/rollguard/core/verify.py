@@ -56,12 +56,13 @@ def _required(evidence: Evidence, now: float) -> list[tuple[Say, str]]:
     for name in evidence.policy.verify.require:
         signal = evidence.policy.signal(name)
         scopes = getattr(signal, "scopes", frozenset({Scope.MACHINE}))
-        subjects = [t.machine for t in evidence.view.serving] if Scope.MACHINE in scopes else []
-        subjects += [EDGE] if Scope.EDGE in scopes else []
+        subjects = [(t.machine, t.since) for t in evidence.view.serving] if Scope.MACHINE in scopes else []
+        subjects += [(EDGE, evidence.view.whole_since)] if Scope.EDGE in scopes else []
         if not subjects:
             answers.append((Say.NOTHING, f"{name} has nobody to ask"))
-        for subject in subjects:
-            newest = next((r for r in evidence.windows.newest_first(name, subject) if r.gap is None), None)
+        for subject, since in subjects:
+            seen = [r for r in evidence.windows.since(name, subject, since) if r.gap is None]
+            newest = seen[-1] if seen else None
             if newest is None or now - newest.at > stale_after_s(signal):
                 answers.append((Say.NOTHING, f"{name} has no answer from {subject}"))
             elif newest.value == 0.0:
@@ -80,7 +81,9 @@ def _limits(evidence: Evidence, now: float) -> list[tuple[Say, str]]:
 def _ratio(limit: Ratio, evidence: Evidence, now: float) -> list[tuple[Say, str]]:
     measure = ratio_at(limit, evidence.policy, evidence.view, evidence.windows, now)
     name = f"{limit.bad} / {limit.total}"
-    if measure.value is None:
+    signal = evidence.policy.signal(limit.total.partition(".")[0])
+    stale = measure.newest_at is None or now - measure.newest_at > stale_after_s(signal)
+    if measure.value is None or stale:
         return [(Say.NOTHING, f"{name} cannot be read: {measure.gap or f'only {measure.count:.0f} requests'}")]
     if beyond(measure.value, limit.limit, above=limit.above):
         return [(Say.BREACH, f"{name} is {text.percent(measure.value)}, limit {text.percent(limit.limit)}")]
@@ -88,9 +91,11 @@ def _ratio(limit: Ratio, evidence: Evidence, now: float) -> list[tuple[Say, str]
 
 
 def _value(limit: Threshold, evidence: Evidence, now: float) -> list[tuple[Say, str]]:
-    """Each machine's newest value. "None yet" (a gap with traffic still to come) is no breach and no blindness."""
+    """Each machine's newest value. "None yet" (a gap, with traffic still to come) is no breach, and proves nothing."""
     signal = evidence.policy.signal(limit.key.partition(".")[0])
     answers = []
+    if not evidence.view.serving:
+        answers.append((Say.NOTHING, f"{limit.key} has nobody to ask"))
     for tenure in evidence.view.serving:
         answer = threshold_answer(replace(limit, for_s=0.0), signal, evidence, tenure.machine, tenure.since, now)
         if answer.say is Say.BREACH:

@@ -17,7 +17,7 @@ from rollguard.demo.scenarios import Scenario
 from rollguard.demo.seen import Seen, cause, failed, on_bad_image
 from rollguard.demo.stage import APP, DEPLOYER, GUARD, MACHINES, RATE, Stage, set_up
 from rollguard.demo.story import Story
-from rollguard.demo.tellers import FleetTeller, UsersTeller
+from rollguard.demo.tellers import FleetTeller, UsersTeller, of_ruling
 
 DEPLOY_S_MAX = 90.0
 ROLLBACK_S_MAX = 90.0
@@ -142,9 +142,12 @@ class Show:
         return self.lookout.whole_at is not None and bool(rows) and rows[0]["status"] not in ("pending", "running")
 
     def _is_verified(self) -> bool:
-        return any(page["event_action"] == "resolve" for page in self.lookout.pages) or (
-            self.lookout.guard_said("Verified") is not None
-        )
+        """The guard has said how v1 does, and the pager has heard of it."""
+        verified = self.lookout.guard_said("Verified")
+        if verified is None:
+            return False
+        newest = {page["dedup_key"]: page["event_action"] for page in self.lookout.pages}
+        return verified["result"] != "restored" or set(newest.values()) == {"resolve"}
 
     async def _proof(self) -> None:
         within_s = self._policy.interlocks.proven_after_s + VERDICT_SLACK_S
@@ -179,8 +182,10 @@ class Show:
         )
         ruling = rule(seen)
         for sentence in ruling.failures:
-            self._story.tell("wrong", sentence)
-        self._story.tell("verdict", f"{ruling.outcome}: {'as it should be' if ruling.ok else 'NOT as it should be'}")
+            if sentence not in lookout.late:  # those were told when they happened
+                self._story.tell("wrong", sentence)
+        for sentence in of_ruling(ruling):
+            self._story.tell("verdict", sentence)
         self._write_down(seen)
         return self._summary(seen, ruling)
 

@@ -28,7 +28,7 @@ CHECKS = [
     }
     for path in ("/health", "/api/monitoring/health")
 ]
-ROLLGUARD = ("-m", "rollguard")
+ROLLGUARD = ("-c", "import sys; from rollguard.cli.main import main; sys.exit(main())")
 ADOPT_S_MAX = 30.0
 VERB_S_MAX = 60.0
 POLICY = Path("config", "examples", "demo.yaml")

@@ -37,7 +37,8 @@ class Story:
         """One line, now."""
         minutes, seconds = divmod(self._clock() - self._began, 60)
         head = f"{int(minutes):02}:{seconds:04.1f}  {who:<8} "
-        line = head + _cut("".join(c if c.isprintable() else " " for c in self.plain(what)))
+        words = "".join(c if c.isprintable() else " " for c in self.plain(what))
+        line = head + shortened(words, LINE_CHARS_MAX)
         print(f"{COLOURS[who]}{line}{RESET}" if self._colour else line, file=self._stream, flush=True)
 
     def plain(self, text: str) -> str:
@@ -52,5 +53,6 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LINE_CHARS_MAX else text[: LINE_CHARS_MAX - 1] + "…"
+def shortened(text: str, chars_max: int) -> str:
+    """The text, with an ellipsis for what is too much."""
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"

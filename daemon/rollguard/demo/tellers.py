@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rollguard.demo.referee import Ruling
 from rollguard.demo.seen import cause, failed, on_bad_image
+from rollguard.demo.story import shortened
 from rollguard.localfly.traffic import Visit
 
 Line = tuple[str, str]  # who, what
 Json = Mapping[str, Any]
 
 USERS_EVERY_S = 5.0
+PAGE_CHARS_MAX = 140
 
 
 class FleetTeller:
@@ -98,7 +101,19 @@ def of_page(page: Json) -> Line:
     if page["event_action"] == "resolve":
         return "page", "PagerDuty: the incident is resolved"
     payload = page["payload"]
-    return "page", f"PagerDuty ({payload['severity']}): {payload['summary']}"
+    summary = str(payload["summary"]).removeprefix(f"{payload['source']}: ")
+    return "page", f"PagerDuty ({payload['severity']}): {shortened(summary, PAGE_CHARS_MAX)}"
+
+
+def of_ruling(ruling: Ruling) -> Iterator[str]:
+    """The verdict, and how long what took."""
+    figures = ruling.figures
+    if figures.to_first_write is not None and figures.to_decision is not None:
+        since = "since v2 was out and had failed a user"
+        yield f"decided after {figures.to_decision:.1f} s, wrote after {figures.to_first_write:.1f} s {since}"
+    if figures.to_recovered is not None:
+        yield f"every user was well again after {figures.to_recovered:.1f} s"
+    yield f"{ruling.outcome}: {'as it should be' if ruling.ok else 'NOT as it should be'}"
 
 
 def of_guard(entry: Json) -> Line | None:
@@ -117,7 +132,6 @@ _GUARD: dict[str, Callable[[Json], bool]] = {
     "DeployEnded": lambda e: True,
     "RuleChanged": lambda e: e.get("after") in ("firing", "blind"),
     "Decided": lambda e: True,
-    "GoalSet": lambda e: True,
     "StepFailed": lambda e: True,
     "GoalEnded": lambda e: True,
     "Verified": lambda e: True,

@@ -1,0 +1,85 @@
+"""``check``: every mistake of policy files at once; with ``--live`` also what the platform says of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rollguard.cli import show as screen
+from rollguard.cli.parser import DONE, LINT, PROBLEM, USAGE, Parser, with_output
+from rollguard.core.policy import Policy
+from rollguard.errors import GuardError, PolicyError
+from rollguard.ports import Transport
+
+
+def check(argv: Sequence[str], about: str) -> int:
+    """0 sound, 2 a file that cannot be obeyed, 3 only warnings; with ``--live`` 1 when the platform says no."""
+    parser = Parser("check", about, "Exit codes: 0 sound, 1 --live found a problem, 2 bad file, 3 warnings only.")
+    parser.add_argument("policies", nargs="+", type=Path, metavar="POLICY", help="files, or folders of them")
+    parser.add_argument("--live", action="store_true", help="also try secrets, tokens and targets, read-only")
+    with_output(parser)
+    args = parser.read(argv)
+
+    from rollguard.config.loader import lints, load_policies
+
+    problems: list[str] = []
+    sound: list[Policy] = []
+    for path in args.policies:
+        try:
+            sound += load_policies(path, os.environ)
+        except PolicyError as error:
+            problems += error.problems
+    warnings = [warning for policy in sound for warning in lints(policy)]
+    refused, facts = asyncio.run(_live(sound)) if args.live else ([], [])
+    if args.output == "json":
+        screen.as_json({"problems": problems, "live": refused, "warnings": warnings, "facts": facts})
+    else:
+        _print(problems, refused, warnings, facts)
+        if sound and not problems:
+            screen.line(
+                f"{len(sound)} {'policies' if len(sound) > 1 else 'policy'}, nothing wrong in the files", "good"
+            )
+    return USAGE if problems else PROBLEM if refused else LINT if warnings else DONE
+
+
+def _print(problems: list[str], refused: list[str], warnings: list[str], facts: list[str]) -> None:
+    for fact in facts:
+        screen.line(fact)
+    for kind, found, colour in (("", problems, "bad"), ("", refused, "bad"), ("warning: ", warnings, "soon")):
+        for problem in found:
+            head, *rest = problem.split("\n")  # the line of the file and the caret below it
+            screen.line(f"{kind}{head}", colour)
+            for row in rest:
+                screen.line(row)
+
+
+async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
+    """What is wrong with these policies in the world, and what was found there. Nothing is written."""
+    from rollguard.adapters.http import AiohttpTransport
+    from rollguard.app.preflight import missing_secrets
+
+    problems, facts = missing_secrets(policies, os.environ), []
+    transport = AiohttpTransport()
+    try:
+        for policy in policies:
+            try:
+                facts.append(f"{policy.target.name}: {await _look(policy, transport)}")
+            except GuardError as error:
+                problems.append(f"{policy.path}: target {policy.target.name}: {error}")
+    finally:
+        await transport.close()
+    return list(dict.fromkeys(problems)), facts
+
+
+async def _look(policy: Policy, transport: Transport) -> str:
+    from rollguard.adapters.clock import SystemClock
+    from rollguard.app.preflight import platform_of
+    from rollguard.core.messages import mix
+
+    platform = platform_of(policy, transport, os.environ, SystemClock())
+    who = await platform.whoami()
+    snapshot = await platform.snapshot()
+    newest = f", newest release v{snapshot.newest_version}" if snapshot.releases else ""
+    return f"{who}: {len(snapshot.managed)} machines ({mix(snapshot)}){newest}"
