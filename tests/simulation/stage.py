@@ -40,10 +40,11 @@ from rollguard.localfly.faults import Faults
 from rollguard.localfly.host import SimulatedHost
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.images import Behaviour, Image
-from rollguard.localfly.messages import ApiRequest
+from rollguard.localfly.messages import ApiRequest, ApiResponse
 from rollguard.localfly.simulated_app import SimulatedApp
 from rollguard.localfly.world import World
 from rollguard.ports import HttpAnswer, Vitals
+from tests.simulation.trouble import Disk, MovableClock, Trouble, Watches, kind_of
 from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
 
 APP = "hotdash-production"
@@ -103,8 +104,8 @@ class Life:
 class Wire:
     """``ports.Transport`` into the simulated world: a message takes time to arrive, and so does its answer."""
 
-    def __init__(self, life: Life, api: Api, app: SimulatedApp, one_way_s: float) -> None:
-        self._life, self._api, self._app, self._one_way_s = life, api, app, one_way_s
+    def __init__(self, life: Life, api: Api, app: SimulatedApp, one_way_s: float, trouble: Trouble) -> None:
+        self._life, self._api, self._app, self._one_way_s, self._trouble = life, api, app, one_way_s, trouble
 
     async def request(
         self,
@@ -132,15 +133,20 @@ class Wire:
         if f"{APP}.fly.dev" in url or "/prometheus/" in url:
             status, named, content = await self._app.answer(method, url, headers, body)
             return HttpAnswer(status, named, content)
-        response = await self._api.handle(ApiRequest.of(method, url, headers, body))
+
+        async def deliver() -> ApiResponse:
+            self._life.check()
+            return await self._api.handle(ApiRequest.of(method, url, headers, body))
+
+        response = await self._trouble.carry(kind_of(method, url, headers, body), deliver)
         return HttpAnswer(response.status, response.headers, response.body)
 
 
 class SlowJournal(MemoryJournal):
     """A journal whose disk takes a moment, before and after the write is durable."""
 
-    def __init__(self, disk: MemoryDisk, life: Life) -> None:
-        super().__init__(disk)
+    def __init__(self, disk: MemoryDisk, life: Life, on_write: Callable[[], None]) -> None:
+        super().__init__(disk, on_write)
         self._life = life
 
     async def append(self, events: Sequence[ev.Event], pages: Sequence[tuple[str, Page]] = ()) -> Sequence[ev.Recorded]:
@@ -151,19 +157,6 @@ class SlowJournal(MemoryJournal):
         await asyncio.sleep(0.001)
         self._life.check()
         return recorded
-
-
-class SteadyClock:
-    """``ports.Clock`` on the loop's time."""
-
-    def now(self) -> float:
-        return wall_clock()
-
-    def drift_s(self) -> float:
-        return 0.0
-
-    def reanchor(self) -> None:
-        raise AssertionError("virtual wall clocks do not drift")
 
 
 class Stage:
@@ -188,17 +181,20 @@ class Stage:
         self.app: App = self.world.create_app(spec, wall_clock())
         self.users = SimulatedApp(self.world, self.host, APP, wall_clock, rps=0.0)
         self.disk = MemoryDisk()
+        self.trouble, self.full, self.watches = Trouble(), Disk(), Watches()
         self._one_way_s = one_way_s
 
-    def born(self, policy: Policy | None = None) -> tuple[Life, Guard, Callable[[], asyncio.Task[None]]]:
+    def born(
+        self, policy: Policy | None = None, limit: Mode = Mode.ENFORCE
+    ) -> tuple[Life, Guard, Callable[[], asyncio.Task[None]]]:
         """A new life of the guard on the same disk: its switch, itself, and how to start it."""
         policy = policy or a_policy()
-        life, clock, vitals = Life(), SteadyClock(), Vitals()
-        transport = Wire(life, self.api, self.users, self._one_way_s)
+        life, clock, vitals = Life(), MovableClock(self.watches), Vitals()
+        transport = Wire(life, self.api, self.users, self._one_way_s, self.trouble)
         platform = FlyPlatform(APP, FlyClient(transport, policy.target.token, ENVIRON), clock)
-        record = Record(SlowJournal(self.disk, life), ["pager"], vitals)
+        record = Record(SlowJournal(self.disk, life, self.full.write), ["pager"], vitals)
         watch = Watch(policy, platform, record, clock, vitals, lambda reading: None)
-        guard = Guard(policy, watch, platform, record, clock, vitals)
+        guard = Guard(policy, watch, platform, record, clock, vitals, limit)
 
         async def live() -> None:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import rollguard
 from rollguard.cli.parser import DONE, PROBLEM, Parser, complain, with_output
 
 TOKEN = "local-token"  # noqa: S105  (it opens nothing but a platform on this machine)
@@ -32,10 +34,11 @@ def demo(argv: Sequence[str], about: str) -> int:
         metavar="SCENARIO",
         help=f"{', '.join(SCENARIOS)} (default {DEFAULT})",
     )
+    parser.add_argument("--all", action="store_true", help="every scenario, one after the other")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what each run wrote, as DIR/SCENARIO")
     with_output(parser)
     args = parser.read(argv)
-    return play(args.scenarios, output=args.output, keep=args.keep)
+    return play(list(SCENARIOS) if args.all else args.scenarios, output=args.output, keep=args.keep)
 
 
 def platform(argv: Sequence[str], about: str) -> int:
@@ -46,7 +49,9 @@ def platform(argv: Sequence[str], about: str) -> int:
     parser.add_argument("--machines", type=int, default=4, metavar="N", help="machines of that app (4)")
     args = parser.read(argv)
     command = [sys.executable, "-m", "rollguard.localfly.platform", "--port", str(args.port), "--watch-stdin"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
+    here = str(Path(rollguard.__file__).parents[1])  # it must be found from a bare checkout too
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=found) as process:  # noqa: S603
         try:
             assert process.stdout is not None
             ready = process.stdout.readline()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollguard.core import text
-from rollguard.core.finding import Finding
+from rollguard.core.finding import Finding, RuleState
 from rollguard.core.interlocks import Refusal, named
 from rollguard.core.lifecycle import DigestRecord, Incident
 from rollguard.core.model import Snapshot
@@ -70,7 +70,7 @@ def page(
         resolve=resolve,
         at=at,
         details=tuple((name, value[:FIELD_MAX]) for name, value in details),
-        link=f"{OPERATIONS}#{_anchor(about)}",
+        link=f"{OPERATIONS}#{section(about, findings, refusals)}",
         about=about,
     )
 
@@ -98,6 +98,17 @@ def gap_notice(snapshot: Snapshot) -> str:
     return f"group {text.listing(lonely)} has one machine: it is down while it changes" if lonely else ""
 
 
-def _anchor(about: str) -> str:
-    """The section of the operations page: the first thing the page is about, without its details."""
-    return about.partition("|")[0].partition(":")[0].replace(" ", "-")
+def section(about: str, findings: Sequence[Finding] = (), refusals: Sequence[Refusal] = ()) -> str:
+    """The anchor of the operations page for this reason: few and fixed, no name out of a policy is in it."""
+    if refusals:
+        return _slug(f"held by {refusals[0].name}")
+    if findings and all(f.state is RuleState.BLIND for f in findings):
+        return "blind"
+    reasons = about.split("|")
+    if "would roll back" in reasons:
+        return "would-roll-back"
+    return "a-rule-is-firing" if reasons[0].startswith("rule ") else _slug(reasons[0].partition(":")[0])
+
+
+def _slug(words: str) -> str:
+    return words.replace(" ", "-")

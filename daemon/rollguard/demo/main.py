@@ -10,16 +10,31 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rollguard.demo.processes import StageError
+from rollguard.demo.referee import Figures
 from rollguard.demo.scenarios import DEFAULT, SCENARIOS, Scenario
 from rollguard.demo.show import run
 from rollguard.demo.story import Story, wants_colour
 
 OK, PROBLEM, USAGE = 0, 1, 2
 INTERRUPTED = 130
+NOT_PLAYED: dict[str, Any] = {
+    "scenario": None,
+    "outcome": "could not be played",
+    "expected": None,
+    "ok": False,
+    "seconds": asdict(Figures()),
+    "requests": {"total": 0, "failed_on_bad_image": 0, "failed_otherwise": 0},
+    "writes": {},
+    "floor_violations": 0,
+    "journal_events": 0,
+    "artifacts": [],
+}
+"""The summary of a run that this machine was not up to, in the order of every summary."""
 
 
 def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path | None = None) -> int:
@@ -37,12 +52,17 @@ def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path 
         if (keep / name).exists():
             print(f"{keep / name} is there already: what a run leaves behind needs a new folder", file=sys.stderr)
             return USAGE
-    codes = [play(SCENARIOS[name], output=output, keep=keep / name if keep else None) for name in names]
-    return max(codes, default=OK)
+    worst = OK
+    for name in names:
+        code = play(SCENARIOS[name], output=output, keep=keep / name if keep else None)
+        if code == INTERRUPTED:
+            return code
+        worst = max(worst, code)
+    return worst
 
 
 def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) -> int:
-    """Play one scenario; the exit code."""
+    """Play one scenario and print its summary; the exit code."""
     stream = sys.stderr if output == "json" else sys.stdout
     story = Story(stream, colour=wants_colour(stream, os.environ))
     folder = Path(tempfile.mkdtemp(prefix="rollguard-"))
@@ -50,7 +70,7 @@ def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) 
         summary = asyncio.run(_until_told_to_stop(scenario, folder, story))
     except StageError as error:
         story.tell("wrong", f"the demo could not be played: {error}")
-        return PROBLEM
+        summary = {**NOT_PLAYED, "scenario": scenario.name, "expected": scenario.expected}
     except (KeyboardInterrupt, asyncio.CancelledError):
         story.tell("stage", "interrupted; everything that was started is ended")
         return INTERRUPTED
@@ -74,3 +94,4 @@ def _leave(folder: Path, keep: Path | None) -> None:
         return
     keep.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, keep)
+    print(f"what the run wrote is in {keep}", file=sys.stderr)

@@ -79,7 +79,7 @@ class Processes:
                 out, _ = await child.communicate()
         except TimeoutError:
             _kill(child)
-            await child.wait()
+            await child.communicate()
             raise StageError(f"{name} took longer than {timeout_s:g} s: {self.last_words(name)}") from None
         return child.returncode or 0, out.decode(errors="replace").strip()
 
@@ -99,7 +99,7 @@ class Processes:
     async def kill(self, name: str) -> None:
         """SIGKILL: no chance to clean anything up."""
         _kill(self._children[name])
-        await self._children[name].wait()
+        await self._children[name].communicate()
 
     def check(self, *names: str) -> None:
         """Raise ``StageError`` when one of these is gone."""

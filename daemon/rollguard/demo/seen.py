@@ -16,7 +16,7 @@ class Seen:
     ``view`` is the platform's last word and ``events`` its ledger, oldest first (``/local/v1/apps/APP/watch``).
     ``good`` is the digest that must run at the end, ``bad`` the one that must not; None where nothing is bad.
     ``limit_s`` bounds the reaction. ``pages`` are what PagerDuty got. ``late`` are the waits that were given up.
-    ``decided_at`` and ``proven`` are the guard's word.
+    ``decided_at`` and ``proven`` are the guard's word. ``awaited``: the run went on until the incident should be over.
     """
 
     expected: str
@@ -33,6 +33,7 @@ class Seen:
     decided_at: float | None = None
     proven: bool = False
     late: tuple[str, ...] = ()
+    awaited: bool = True
 
     @property
     def writes(self) -> Mapping[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from rollguard.demo.stage import APP, DEPLOYER, GUARD, MACHINES, RATE, Stage, se
 from rollguard.demo.story import Story
 from rollguard.demo.tellers import FleetTeller, UsersTeller, of_ruling
 
+ON_DUTY_S_MAX = 30.0
 DEPLOY_S_MAX = 90.0
 ROLLBACK_S_MAX = 90.0
 VERDICT_SLACK_S = 30.0
-SETTLED_S = 1.0
 DEAD_S = 2.0
 KILLED_AT_UPDATE = 2
 FAILURES = "failed-requests.jsonl"
@@ -39,6 +40,7 @@ async def run(scenario: Scenario, folder: Path, story: Story) -> dict[str, Any]:
                 await show.play()
         except TimeoutError:
             show.lookout.give_up(f"all of it: not within {scenario.ends_in_s:g} s")
+            await show.lookout.look()
     return show.judge()
 
 
@@ -80,17 +82,21 @@ class Show:
         await self.lookout.look()
 
     async def _open(self) -> None:
-        tell, stage = self._story.tell, self._stage
-        tell("stage", f"{APP}: {MACHINES} machines serve v1, {RATE} users a second come in, a pager is on")
+        tell, stage, lookout = self._story.tell, self._stage, self.lookout
+        tell("stage", f"{APP} on a local Fly.io: {MACHINES} machines serve v1, {RATE} users a second, CI, a pager")
+        tell("stage", f"every part is a process of its own; the guard is told URLs, a token and {stage.policy.name}")
         await stage.start_users()
         await stage.start_guard()
         self._on_stage += ["traffic", "guard"]
+        await lookout.until(
+            lambda: lookout.guard_said("DigestSeen") is not None, ON_DUTY_S_MAX, "the guard's first look"
+        )
         if not self._scenario.is_bad:
             return
-        tell("person", "a fresh guard has proven nothing yet, so a person vouches for v1: rollguard adopt")
+        tell("person", "a fresh guard has seen nothing run clean yet, so a person vouches for v1: rollguard adopt")
         said = await stage.adopt("v1 has served for weeks; the guard is new")
-        tell("person", said.splitlines()[-1] if said else "adopted")
-        await self.lookout.look()
+        tell("person", said)
+        await lookout.look()
 
     async def _deploy(self) -> None:
         stage = self._stage
@@ -179,6 +185,7 @@ class Show:
             decided_at=lookout.decided_at(),
             proven=self._is_proven(),
             late=tuple(lookout.late),
+            awaited=self._scenario.waits_for_verdict,
         )
         ruling = rule(seen)
         for sentence in ruling.failures:
@@ -222,7 +229,7 @@ class Show:
         return sorted(str(path.relative_to(folder)) for path in root.rglob("*") if path.is_file())
 
 
-def _after(wait_s: float) -> Any:
+def _after(wait_s: float) -> Callable[[], bool]:
     """A condition that comes true after so many seconds."""
     loop = asyncio.get_running_loop()
     due = loop.time() + wait_s

@@ -68,27 +68,27 @@ class UsersTeller:
     def __init__(self, bad: str | None) -> None:
         self._bad = bad
         self._fresh: list[Visit] = []
-        self._due_at: float | None = None
+        self._since: float | None = None
         self._hurt = False
 
     def tell(self, visits: Sequence[Visit], now: float) -> Iterator[Line]:
         """News about these further visits at ``now`` (any clock that only grows)."""
         self._fresh += visits
-        if self._due_at is None:
-            self._due_at = now + USERS_EVERY_S
+        if self._since is None:
+            self._since = now
         if not self._hurt and any(on_bad_image(visit, self._bad) for visit in visits):
             self._hurt = True
             yield "users", "the first user gets an error page from the new release"
         for visit in failed(visits):
             if not on_bad_image(visit, self._bad):
                 yield "wrong", f"GET {visit.path} failed: {cause(visit, self._bad)}, machine {visit.machine}"
-        if now >= self._due_at and self._fresh:
-            yield "users", self._summary()
-            self._fresh, self._due_at = [], now + USERS_EVERY_S
+        if now - self._since >= USERS_EVERY_S and self._fresh:
+            yield "users", self._summary(now - self._since)
+            self._fresh, self._since = [], now
 
-    def _summary(self) -> str:
+    def _summary(self, span_s: float) -> str:
         wrong = failed(self._fresh)
-        asked = f"{len(self._fresh)} requests in the last {USERS_EVERY_S:g} s"
+        asked = f"{len(self._fresh)} requests in {span_s:.1f} s"
         if not wrong:
             return f"{asked}, none failed"
         causes = Counter(cause(visit, self._bad) for visit in wrong)

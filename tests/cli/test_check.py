@@ -1,0 +1,51 @@
+"""``check``: all mistakes at once, and what a file means in the world."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.running import Home
+
+
+def test_a_sound_policy_with_nothing_to_warn_of_is_0(home: Home) -> None:
+    ran = home.rollguard("check", str(home.policy))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1 policy, no mistakes\n", "")
+
+
+def test_warnings_alone_are_3(home: Home) -> None:
+    home.write_policy(home.policy.read_text().replace("mode: enforce", "mode: page"))
+    ran = home.rollguard("check", str(home.policy))
+    assert ran.returncode == 3
+    assert "warning: " in ran.stdout
+    assert "mode is page" in ran.stdout
+
+
+def test_every_mistake_of_every_file_is_shown_at_once_with_its_place(home: Home) -> None:
+    home.write_policy(
+        home.policy.read_text().replace("crashed: 2 in 5m", "crashed: often").replace("deadline: 60s", "deadline: 60")
+    )
+    other = home.folder / "other.yaml"
+    other.write_text("version: 1\n")
+    ran = home.rollguard("check", str(home.policy), str(other), str(home.folder / "gone.yaml"))
+    assert ran.returncode == 2
+    assert f"{home.policy}:7:" in ran.stdout
+    assert f"{home.policy}:10:" in ran.stdout
+    assert f"{other}:" in ran.stdout
+    assert "gone.yaml: there is no such file" in ran.stdout
+    assert "^" in ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
+def test_live_finds_the_app_behind_the_token_and_writes_nothing(home: Home) -> None:
+    ran = home.rollguard("check", "--live", "--output", "json", str(home.policy))
+    assert ran.returncode == 0
+    found = json.loads(ran.stdout)
+    assert found["live"] == []
+    assert f"{home.app} of personal: 1 machines" in found["facts"][0]
+    assert home.fly.writes_of_the_guard(home.app) == {}
+
+
+def test_live_says_what_is_wrong_with_a_token_and_exits_1(home: Home) -> None:
+    ran = home.rollguard("check", "--live", str(home.policy), environ=home.environ | {"FLY_API_TOKEN": "wrong"})
+    assert ran.returncode == 1
+    assert f"Fly does not accept this token for {home.app}" in ran.stdout

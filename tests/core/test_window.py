@@ -1,0 +1,84 @@
+"""The store of readings: in order, bounded in time and in number."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollguard.core.model import Reading
+from rollguard.core.window import READINGS_MAX, SUBJECTS_MAX, Windows
+from tests.builders import HOUR, NOON, readings, windows
+
+
+def at(*offsets: float, subject: str = "m1") -> list[Reading]:
+    return [Reading(key="health", subject=subject, at=NOON + offset, value=1.0) for offset in offsets]
+
+
+def times(store: Windows, since: float = float("-inf")) -> list[float]:
+    return [r.at - NOON for r in store.since("health", "m1", since)]
+
+
+def test_a_window_begins_after_its_start_and_keeps_the_order_of_time() -> None:
+    store = windows(at(0, 1, 2, 3))
+    assert times(store, NOON + 1) == [2, 3]
+    assert [r.at - NOON for r in store.newest_first("health", "m1")] == [3, 2, 1, 0]
+
+
+def test_an_answer_that_comes_late_is_put_in_its_place() -> None:
+    assert times(windows(at(0, 10, 20), at(5), at(-5))) == [-5, 0, 5, 10, 20]
+
+
+def test_of_two_readings_of_one_instant_the_later_comer_is_the_newer_one() -> None:
+    first, second = readings("fail")[0], readings("ok")[0]
+    assert windows([first], [second]).since("health", "m1", 0) == [first, second]
+
+
+def test_subjects_and_keys_do_not_mix() -> None:
+    store = windows(at(1), at(2, subject="m2"))
+    assert times(store) == [1]
+    assert store.since("other", "m1", 0) == []
+    assert list(store.newest_first("health", "edge")) == []
+
+
+def test_what_is_beyond_the_horizon_is_forgotten_and_nothing_else() -> None:
+    store = Windows(horizon_s=10.0)
+    store.add([*at(0, 5, 6, 12), *at(1, subject="m2")])
+    store.forget(NOON + 15)
+    assert times(store) == [6, 12]
+    assert store.since("health", "m2", 0) == []
+
+
+def test_a_subject_cannot_fill_the_memory() -> None:
+    store = Windows(horizon_s=HOUR)
+    store.add(at(*range(READINGS_MAX + 50)))
+    assert len(times(store)) == READINGS_MAX
+    assert times(store)[-1] == READINGS_MAX + 49, "the newest ones are kept"
+
+
+def test_an_app_cannot_invent_subjects_without_end_and_known_ones_are_still_heard() -> None:
+    store = Windows(horizon_s=HOUR)
+    store.add(at(0))
+    store.add(Reading(key="health", subject=f"x{i}", at=NOON, value=1.0) for i in range(SUBJECTS_MAX + 50))
+    store.add(at(7))
+    assert times(store) == [0, 7]
+    assert store.since("health", f"x{SUBJECTS_MAX + 49}", 0) == []
+
+
+def test_a_new_policy_keeps_what_was_read_and_owns_it() -> None:
+    old, new = windows(at(1)), Windows(horizon_s=5.0)
+    new.take_over(old)
+    old.add(at(2))
+    assert times(new) == [1]
+    new.clear()
+    assert times(new) == []
+    assert times(old) == [1, 2]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40), st.integers(-5, 35))
+def test_whatever_the_order_of_arrival_a_window_is_the_sorted_readings_after_its_start(
+    arrivals: list[int], start: int
+) -> None:
+    store = Windows(horizon_s=HOUR)
+    for offset in arrivals:
+        store.add(at(offset))
+    assert times(store, NOON + start) == sorted(offset for offset in arrivals if offset > start)
