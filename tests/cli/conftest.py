@@ -27,8 +27,8 @@ def home(fly: Fly, tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def own(fly: Fly, tmp_path: Path) -> Home:
-    """A policy for an app of its own: two machines on release v1, v2 at hand."""
+def own(fly: Fly, tmp_path: Path, request: pytest.FixtureRequest) -> Home:
+    """A policy for an app of its own, on release v1: one machine, or as many as its parameter says."""
     app = f"shop-{next(_numbers)}"
-    fly.app(app, machines=2)
+    fly.app(app, machines=getattr(request, "param", 1))
     return Home(tmp_path, fly, app)

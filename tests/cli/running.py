@@ -9,13 +9,18 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from rollguard.adapters.journal.sqlite import read_journal
+from rollguard.core.events import Event
 
 DAEMON = Path(__file__).parents[2] / "daemon"
 PATIENCE_S = 20.0
@@ -39,7 +44,6 @@ verify: {{settle: 500ms}}
 notify: {{page: [pagerduty: {{routing_key_env: PAGERDUTY_KEY, url: "{pager}"}}]}}
 heartbeat: {{url: "{pager}", every: 60s}}
 """
-NOBODY = "http://127.0.0.1:9/v2/enqueue"
 
 
 def until(holds: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
@@ -60,6 +64,7 @@ class Fly:
     """A running local platform."""
 
     url: str
+    pager: str
 
     @property
     def environ(self) -> dict[str, str]:
@@ -108,9 +113,41 @@ def platform() -> Iterator[Fly]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env=environment(), **pipes) as process:  # type: ignore[call-overload]
         try:
-            yield Fly(json.loads(process.stdout.readline())["url"])
+            with pager() as address:
+                yield Fly(json.loads(process.stdout.readline())["url"], address)
         finally:
             process.terminate()
+
+
+class _Pager(BaseHTTPRequestHandler):
+    """Takes every page and every heartbeat."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def pager() -> Iterator[str]:
+    """The address of a pager that is always on."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Pager) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/v2/enqueue"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Home:
@@ -122,7 +159,7 @@ class Home:
         self.policy = folder / "policy.yaml"
         self.data = folder / "data"
         self.log = folder / "guard.log"
-        self.write_policy(POLICY.format(app=app, pager=NOBODY))
+        self.write_policy(POLICY.format(app=app, pager=fly.pager))
 
     def write_policy(self, text: str) -> None:
         """In one step, as editors and config management do."""
@@ -149,6 +186,16 @@ class Home:
         )
 
     @contextlib.contextmanager
+    def starting(self, *words: str) -> Iterator[None]:
+        """``rollguard WORDS`` while the block runs; then it is ended."""
+        command = (sys.executable, "-m", "rollguard", *words, "--data", str(self.data))
+        with subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL) as process:
+            try:
+                yield
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
     def guard(self, *extra: str, blind: bool = False, **popen: Any) -> Iterator[Guard]:
         """A guard on duty (``blind``: though it sees nothing); ended at the end whatever happens."""
         with (
@@ -165,13 +212,12 @@ class Home:
                 if process.poll() is None:
                     process.kill()
 
-    def events(self) -> list[dict[str, Any]]:
-        """The journal, read as a program would."""
-        read = self.rollguard("history", self.app, "--all", "--last", "10000", "--output", "json")
-        return [json.loads(line) for line in read.stdout.splitlines()]
+    def events(self) -> list[Event]:
+        """The journal so far."""
+        return [entry.event for entry in read_journal(self.data / f"{self.app}.db", self.app)]
 
     def names(self) -> list[str]:
-        return [event["event"] for event in self.events()]
+        return [type(event).__name__ for event in self.events()]
 
 
 @dataclass

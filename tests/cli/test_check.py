@@ -9,7 +9,7 @@ from tests.cli.running import Home
 
 def test_a_sound_policy_with_nothing_to_warn_of_is_0(home: Home) -> None:
     ran = home.rollguard("check", str(home.policy))
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1 policy, no mistakes\n", "")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1 policy, nothing wrong in the files\n", "")
 
 
 def test_warnings_alone_are_3(home: Home) -> None:

@@ -166,7 +166,7 @@ def test_one_process_guards_every_target_of_a_folder(home: Home) -> None:
         items = json.loads(home.rollguard("status", "--output", "json").stdout)["items"]
         assert [item["metadata"]["name"] for item in items] == [home.app, other]
         assert "which target: shop, shop-b?" in home.rollguard("explain").stderr
-    assert sorted(path.name for path in home.data.glob("*.db")) == [f"{home.app}.db", f"{other}.db"]
+    assert {path.name for path in home.data.glob("*.db")} == {"shop.db", "shop-b.db"}
 
 
 def test_a_journal_that_cannot_be_written_ends_the_guard_with_exit_code_1(home: Home) -> None:

@@ -167,6 +167,13 @@ def test_a_release_of_which_no_machine_is_started_cannot_be_seen() -> None:
     assert (found.state, found.sentence) == (BLIND, "no readings of health: no machine of the release is started")
 
 
+@pytest.mark.parametrize("age_s, state", [(0.0, CLEAR), (18.0, CLEAR), (18.1, BLIND)])
+def test_a_release_whose_first_machine_still_boots_is_given_its_time(age_s: float, state: RuleState) -> None:
+    """Every deploy begins like this; three rounds, a timeout and a second later nobody having started is blindness."""
+    booting = a_view(cohort=(a_tenure("m1", since=NOON - age_s, started=False),), others=(a_tenure("m2", GOOD),))
+    assert finding(view=booting, rule=a_rule(THREE_IN_A_ROW), policy=NO_EDGE).state is state
+
+
 # -- the edge ----------------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,10 @@ class Blame(StrEnum):
     EVERYONE = "everyone"
 
 
+BY_PEOPLE = frozenset({Trigger.APPROVED, Trigger.MANUAL})
+"""A person decided; what a person set before (a pause, a mode) was known then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One rule's answer at one instant.

@@ -180,7 +180,7 @@ def _config_only(case: Case, now: float) -> str | None:
     """A release that kept its image changed configuration or secrets; an image cannot undo that."""
     mine = [m for m in case.snapshot.managed if m.digest == case.candidate.digest and m.incident is None]
     version = max((m.release_version for m in mine if m.release_version is not None), default=None)
-    first = case.candidate.version
+    first = case.candidate.full_version or case.candidate.version  # a second try at a half-done deploy is no news
     if version is None or first is None or version <= first or case.candidate.full_at is None:
         return None
     same = f"release v{version} has the same image as v{first}"

@@ -26,6 +26,7 @@ class DigestRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     born_into: frozenset[str] = frozenset()
     full_at: float | None = None
+    full_version: int | None = None
     proven_at: float | None = None
     proven_how: str = ""
 
@@ -58,6 +59,8 @@ class Goal:
     row_id: str | None = None
     row_version: int | None = None
     row_running: bool = False
+    row_closed: bool = False
+    outcome: str = ""
     updates: Mapping[str, Update] = field(default_factory=dict)
 
 
@@ -173,7 +176,7 @@ def _with_digest(state: TargetState, digest: str, **changes: Any) -> TargetState
 
 
 def _fully_deployed(state: TargetState, e: ev.FullyDeployed) -> TargetState:
-    return _with_digest(state, e.digest, full_at=e.at)
+    return _with_digest(state, e.digest, full_at=e.at, full_version=e.version)
 
 
 def _proven(state: TargetState, e: ev.Proven) -> TargetState:
@@ -225,6 +228,8 @@ def _step_done(state: TargetState, e: ev.StepDone) -> TargetState:
             return _in_goal(state, lambda g: replace(g, row_id=e.result, row_version=e.version))
         case "release_running":
             return _in_goal(state, lambda g: replace(g, row_running=True))
+        case "release_complete" | "release_failed":
+            return _in_incident(state, lambda i: replace(i, goal=replace(i.goal, row_closed=True)) if i.goal else i)
         case "update":
             return _in_goal(state, lambda g: _updated(g, e))
         case _:
@@ -241,6 +246,7 @@ def _with_update(goal: Goal, machine: str, update: Update) -> Goal:
 
 
 def _goal_ended(state: TargetState, e: ev.GoalEnded) -> TargetState:
+    state = _in_goal(state, lambda g: replace(g, outcome=e.outcome))
     if e.outcome == "restored":
         return _in_incident(state, lambda i: replace(i, phase="verifying", verify_since=e.at))
     return _in_incident(state, lambda i: replace(i, phase="open"))

@@ -109,6 +109,12 @@ class Machine:
         return self.state == "started"
 
     @property
+    def crashed(self) -> bool:
+        """At rest because its process failed: nobody stopped it, and it was not idle."""
+        last = max(self.exits, key=lambda e: e.at, default=None)
+        return self.state == "stopped" and last is not None and not last.requested and (last.code != 0 or last.oom)
+
+    @property
     def checks_pass(self) -> bool:
         """Non-empty and all passing; a machine without checks is judged by ``started`` alone."""
         if not self.has_checks:
@@ -153,6 +159,11 @@ class Snapshot:
     @property
     def managed(self) -> tuple[Machine, ...]:
         return tuple(m for m in self.machines if m.managed)
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """The managed machines whose hosts answer: nobody can hold or change the others."""
+        return tuple(m.id for m in self.managed if m.host_ok)
 
     @property
     def newest_version(self) -> int:

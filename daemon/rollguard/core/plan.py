@@ -15,6 +15,7 @@ GUARD_LEASE = "rollguard"
 TRANSIENT = frozenset(
     {"creating", "starting", "stopping", "restarting", "suspending", "updating", "replacing", "launch_failed"}
 )
+CLOCK_S = 2.0
 ASLEEP = frozenset({"stopped", "suspended", "created"})
 
 
@@ -53,7 +54,8 @@ def floor(machines: Sequence[Machine], settings: Rollback) -> int:
 
 
 def _awake(machines: Sequence[Machine]) -> list[Machine]:
-    return [m for m in machines if m.state not in ASLEEP and not m.standby]
+    """Who serves, or should: a standby only once it was started; who crashed does not sleep."""
+    return [m for m in machines if m.state not in ASLEEP or (m.crashed and not m.standby)]
 
 
 def _share(ratio: float, count: int) -> int:
@@ -87,7 +89,7 @@ def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) 
     if not pending:
         return Complete()
     pending.sort(key=lambda m: (m.healthy_routable, m.id))
-    wave = pending if goal.updates else pending[: settings.first]
+    wave = pending if any(u.healthy for u in goal.updates.values()) else pending[: settings.first]
     unhealthy = [m for m in wave if not m.healthy_routable]
     # A machine that changes by itself, as in a crash loop, holds nobody up, but it is in flight.
     room = min(_at_once(len(awake), settings) - len(changing), spare(machines, settings)) - len(unhealthy)
@@ -115,6 +117,8 @@ def must_end(goal: Goal, snapshot: Snapshot, known: Mapping[str, str], now: floa
 
     ``known`` is the instance ID that each machine should have: as first seen, or as the guard's own update left it.
     """
+    if now < goal.set_at - CLOCK_S:
+        return "failed", "the guard's clock is behind its decision: how old that is cannot be known"
     if now >= goal.deadline_at:
         return "deadline", f"not done within {text.seconds(goal.deadline_at - goal.set_at)}"
     foreign = foreign_release(goal, snapshot.releases)

@@ -26,7 +26,7 @@ CHECKS = [
     }
     for path in ("/health", "/api/monitoring/health")
 ]
-ROLLGUARD = ("-c", "import sys; from rollguard.cli.main import main; sys.exit(main())")
+ROLLGUARD = ("-m", "rollguard")
 VERB_S_MAX = 60.0
 POLICY = Path("config", "examples", "demo.yaml")
 

@@ -8,9 +8,13 @@ platform says, never from where the last life believed it was.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from rollguard.core import text
+from rollguard.core.finding import BY_PEOPLE
 from rollguard.core.lifecycle import Goal
 from rollguard.core.messages import mix
 from rollguard.core.model import Snapshot
@@ -18,9 +22,9 @@ from rollguard.core.plan import Complete, Wait, Wave, must_end, next_step
 from rollguard.core.policy import Rollback
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
-from rollguard.engine.steps import Steps, Stopped
+from rollguard.engine.steps import Steps, Stopped, pause_s
 from rollguard.engine.update import MachineUpdate
-from rollguard.errors import Refused, Unavailable
+from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, Platform
 
 
@@ -34,7 +38,7 @@ class Executor:
         self._settings = settings
         self._steps = Steps(record, clock)
         self._row = ReleaseRow(platform, self._steps)
-        self._machines = MachineUpdate(platform, self._steps, clock, settings)
+        self._machines = MachineUpdate(platform, self._steps, clock, settings, self._check_end)
 
     async def drive(self) -> tuple[str, str]:
         """Run the state's goal to its end; return (outcome, sentence). The release row is closed; the goal is not.
@@ -44,9 +48,15 @@ class Executor:
         try:
             await self._rounds()
         except Stopped as stopped:
-            await self._row.close("failed", stopped.sentence)
-            return stopped.outcome, stopped.sentence
-        return "restored", "every managed machine runs the target"
+            end = stopped.outcome, stopped.sentence
+        except (JournalError, AssertionError):
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is: half-way, a person must take over, and be told)
+            end = "failed", f"{type(error).__name__}: {error}"
+        else:
+            return "restored", "every managed machine runs the target"
+        await self._row.close("failed", end[1])
+        return end
 
     async def _rounds(self) -> None:
         known: dict[str, str] = {}
@@ -58,9 +68,8 @@ class Executor:
             if self._steps.goal.row_id is None:
                 await self._row.create()
                 continue
-            if not self._steps.goal.row_running:
+            if not self._row.said_running:
                 await self._row.run()
-                continue
             unsettled = [m for m, u in self._steps.goal.updates.items() if u.after is not None and not u.healthy]
             if unsettled:
                 await self._all(unsettled, self._machines.settle)
@@ -74,6 +83,8 @@ class Executor:
                     await asyncio.sleep(self._settings.pause_between_s)
                 case Wait():
                     await asyncio.sleep(min(1.0, self._settings.stability_s / 4))
+                case Complete() if await self._left_out(snapshot):
+                    await asyncio.sleep(self._settings.pause_between_s)
                 case Complete():
                     self._check_nobody_left(snapshot)
                     await self._row.close("complete", "")
@@ -84,22 +95,33 @@ class Executor:
         while True:
             try:
                 snapshot = await self._platform.snapshot()
-                leases = await self._platform.leases([m.id for m in snapshot.managed])
-                return Snapshot(at=snapshot.at, machines=snapshot.machines, releases=snapshot.releases, leases=leases)
+                return replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
             except Unavailable as error:
                 if self._clock.now() >= self._steps.goal.deadline_at:
                     raise Stopped("deadline", f"the platform did not answer: {error}") from error
-                await asyncio.sleep(error.retry_after_s or 1.0)
+                await asyncio.sleep(pause_s(error))
             except Refused as error:
                 raise Stopped("failed", f"the platform refuses: {error}") from error
 
-    def _check_end(self, snapshot: Snapshot, known: Mapping[str, str]) -> None:
-        pause = self._record.state.pause
-        if pause is not None and pause.at >= self._steps.goal.set_at:
+    def _check_end(self, snapshot: Snapshot, known: Mapping[str, str] = MappingProxyType({})) -> None:
+        goal, pause = self._steps.goal, self._record.state.pause
+        overridden = pause is not None and pause.at < goal.set_at and goal.trigger in BY_PEOPLE
+        if pause is not None and not overridden:
             raise Stopped("paused", f"paused by {pause.by}: {pause.reason}")
         end = must_end(self._steps.goal, snapshot, known, self._clock.now())
         if end is not None:
             raise Stopped(*end)
+
+    async def _left_out(self, snapshot: Snapshot) -> bool:
+        """Whether the list leaves out a machine that is there: who was there at the decision is asked by name."""
+        for machine in sorted(set(self._steps.goal.instances) - {m.id for m in snapshot.machines}):
+            with contextlib.suppress(Refused):  # nobody knows it: destroyed
+                try:
+                    if (await self._platform.machine(machine)).managed:
+                        return True
+                except Unavailable:
+                    return True
+        return False
 
     def _check_nobody_left(self, snapshot: Snapshot) -> None:
         left = [m.id for m in snapshot.managed if m.digest != self._steps.goal.target]

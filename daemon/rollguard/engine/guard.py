@@ -8,7 +8,7 @@ from dataclasses import replace
 from rollguard.core import events as ev
 from rollguard.core import messages, text
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, decide
-from rollguard.core.finding import Finding, RuleState
+from rollguard.core.finding import BY_PEOPLE, Finding, RuleState
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.interlocks import Case
 from rollguard.core.judge import judge_all
@@ -28,6 +28,7 @@ BIG_JUMP_S = 60.0
 PAUSE_REMINDER_S = 4 * 3600.0
 HOLD_NOTICE_S = 120.0
 MIXED_S = 600.0
+UNSEEN_S = 120.0
 
 
 class Guard:
@@ -59,6 +60,7 @@ class Guard:
         self._reminded_at = clock.now()
         self._hold_noted: float | None = None
         self._mixed_since: float | None = None
+        self._unseen = False
 
     @property
     def mode(self) -> Mode:
@@ -84,6 +86,9 @@ class Guard:
             return
         await self._mind_people(now)
         await self._mind_the_mix(now)
+        await self._mind_the_platform(now)
+        if self.mode is not Mode.OBSERVE:
+            await self.respond.tidy(now)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
         record = self.record.state.record(candidate) if candidate else None
@@ -152,7 +157,11 @@ class Guard:
                 pass
 
     async def _drive(self) -> None:
-        await self.respond.drive(self.watch.snapshot)
+        goal = self.record.state.goal
+        if goal is not None and goal.trigger not in BY_PEOPLE and self.mode is not Mode.ENFORCE:
+            await self.respond.lay_down(self.mode, self.watch.snapshot)
+        else:
+            await self.respond.drive(self.watch.snapshot)
         self._clean_since = self._calm_since = None
 
     async def _calm(self, snapshot: Snapshot, now: float) -> None:
@@ -242,12 +251,22 @@ class Guard:
             mix = messages.mix(self.watch.snapshot)
             await self.respond.notice(f"machines run different images for {text.seconds(MIXED_S)}: {mix}", "mixed", now)
 
+    async def _mind_the_platform(self, now: float) -> None:
+        """A platform that does not answer makes the guard blind, whatever the signals say; said once."""
+        seen_at = self.watch.snapshot.at if self.watch.snapshot else self.watch.alive_since
+        unseen = now - seen_at > UNSEEN_S
+        if unseen is self._unseen:
+            return
+        self._unseen = unseen
+        summary = f"blind: the platform has not answered for {text.seconds(UNSEEN_S)}" if unseen else "it answers again"
+        await self.respond.notice(summary, "platform", now, resolve=not unseen)
+
     async def _note(self, findings: tuple[Finding, ...], now: float) -> None:
         """Record every rule that changed its state."""
         before = {f.rule.name: f.state for f in self.findings}
         changed = [f for f in findings if f.state is not before.get(f.rule.name, RuleState.CLEAR)]
         self.findings = findings
-        self.watch.firing = tuple(f.rule.name for f in findings if f.firing)
+        self.watch.firing = {f.rule.name: f.since for f in findings if f.firing}
         self.watch.want_leases = any(f.state in {RuleState.FIRING, RuleState.PENDING} for f in findings)
         self._vitals.blind = tuple(f.rule.name for f in findings if f.state is RuleState.BLIND)
         await self.record.add(

@@ -29,7 +29,7 @@ async def beat_forever(
     while True:
         began_at = clock.now()
         told(await _beat(settings.url, transport) if well() else "withheld")
-        await asyncio.sleep(max(1.0, settings.every_s - (clock.now() - began_at)))
+        await asyncio.sleep(min(settings.every_s, max(1.0, settings.every_s - (clock.now() - began_at))))
 
 
 async def _beat(url: str, transport: Transport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 
 from rollguard.core import events as ev
@@ -16,7 +17,12 @@ from rollguard.core.policy import Policy
 from rollguard.core.verify import Verdict
 from rollguard.engine.execute import Executor
 from rollguard.engine.record import Record
+from rollguard.engine.rows import ReleaseRow
+from rollguard.engine.steps import Steps
+from rollguard.errors import Conflict, Refused, Unavailable
 from rollguard.ports import Clock, Platform
+
+TIDY_EVERY_S = 30.0
 
 
 class Responder:
@@ -29,12 +35,15 @@ class Responder:
         self._clock = clock
         self._observed: frozenset[str] = frozenset()
         self._one_at_a_time = asyncio.Lock()
+        self._tidy_at = 0.0
 
     async def tell(self, decision: PageDecision, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
         """Say a reason once an incident. After the guard has acted, or handed over, it keeps quiet."""
         incident = self._record.state.incident
         about = _tokens(decision)
-        if incident is not None and (incident.goal is not None or about <= incident.said | self._observed):
+        if incident is None:
+            self._observed = frozenset()
+        elif _has_acted(incident, candidate) or about <= incident.said | self._observed:
             return
         opened: list[ev.Event] = []
         if incident is None:
@@ -129,6 +138,8 @@ class Responder:
         if outcome == "restored":
             await self._record.add(ended)
             return
+        with contextlib.suppress(Unavailable, Refused, Conflict):
+            snapshot = await self._platform.snapshot()  # what it looks like now, not before it began
         page = messages.page(
             self.policy,
             incident.id,
@@ -139,6 +150,26 @@ class Responder:
             snapshot=snapshot,
         )
         await self._record.add(ended, pages=[page])
+
+    async def lay_down(self, mode: Mode, snapshot: Snapshot | None) -> None:
+        """Hand over the goal of an earlier life that this one may not pursue. Writes nothing outside."""
+        incident, now = self._record.state.incident, self._clock.now()
+        assert incident is not None
+        sentence = f"the mode is {mode.name.lower()} now"
+        summary = f"the rollback stopped (paused): {sentence}. It is handed over to you"
+        ended = ev.GoalEnded(at=now, incident=incident.id, outcome="paused", sentence=sentence)
+        page = self._page(incident.id, summary, snapshot, now, about="handed over: paused", severity=Severity.CRITICAL)
+        await self._record.add(ended, pages=[page])
+
+    async def tidy(self, now: float) -> None:
+        """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""
+        incident = self._record.state.incident
+        goal = incident.goal if incident else None
+        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome or now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY_EVERY_S
+        status = "complete" if goal.outcome == "restored" else "failed"
+        await ReleaseRow(self._platform, Steps(self._record, self._clock)).close(status, goal.outcome, tries=1)
 
     async def verified(self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float) -> None:
         goal = incident.goal
@@ -194,12 +225,11 @@ class Responder:
         summary = f"recovered: {incident.sentence}"
         page = self._page(incident.id, summary, snapshot, now, about="recovered", severity=Severity.INFO, resolve=True)
         closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="recovered", sentence=summary)
-        self._observed = frozenset()
         await self._record.add(closed, pages=[page] if incident.said else [])
 
-    async def notice(self, summary: str, about: str, now: float) -> None:
+    async def notice(self, summary: str, about: str, now: float, *, resolve: bool = False) -> None:
         """Tell people something that belongs to no incident."""
-        page = self._page(about, summary, None, now, about=about, severity=Severity.WARNING)
+        page = self._page(about, summary, None, now, about=about, severity=Severity.WARNING, resolve=resolve)
         await self._record.add(pages=[page])
 
     def _page(
@@ -247,6 +277,11 @@ class Responder:
     def _new_incident(self, now: float) -> str:
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
         return f"{stamp}-{self._record.state.incidents + 1}"
+
+
+def _has_acted(incident: Incident, candidate: DigestRecord) -> bool:
+    """Whether this digest's trouble was acted on, and its end told. Another one's is news."""
+    return incident.goal is not None and candidate.digest in {incident.candidate, incident.goal.target}
 
 
 def _tokens(decision: PageDecision) -> frozenset[str]:

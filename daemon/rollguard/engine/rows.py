@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from rollguard.engine.steps import Steps, Stopped
-from rollguard.errors import Conflict, Refused, Unavailable
+from rollguard.errors import Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import Platform
 
 TRIES = 3
@@ -18,6 +18,7 @@ class ReleaseRow:
     def __init__(self, platform: Platform, steps: Steps) -> None:
         self._platform = platform
         self._steps = steps
+        self._tried_running = False
 
     async def create(self) -> None:
         """After an answer that was lost the rows are read again before anything is posted a second time."""
@@ -33,38 +34,39 @@ class ReleaseRow:
             raise Stopped("failed", f"no release row could be made: {error}") from error
         await self._steps.done("release_create", result=row.id, version=row.version)
 
-    async def run(self) -> None:
-        """Mark it running. Raises ``Stopped``."""
-        await self._steps.intend("release_running")
-        await self._mark("running", {})
-        await self._steps.done("release_running", result=self._steps.goal.row_id or "")
+    @property
+    def said_running(self) -> bool:
+        """Whether the row is marked running, or that was tried in vain: the machines do not wait for it."""
+        return self._steps.goal.row_running or self._tried_running
 
-    async def close(self, status: str, error: str) -> None:
+    async def run(self) -> None:
+        """Mark it running, if it can be had."""
+        self._tried_running = True
+        await self._announced("release_running", "running", {}, TRIES)
+
+    async def close(self, status: str, error: str, tries: int = TRIES) -> None:
         """Best effort with bounded tries: an open row is untidy, but the machines are what counts."""
-        if self._steps.goal.row_id is None:
-            return
-        kind = f"release_{status}"
+        if self._steps.goal.row_id is not None:
+            await self._announced(f"release_{status}", status, {"error": error} if error else {}, tries)
+
+    async def _announced(self, kind: str, status: str, note: Mapping[str, str], tries: int) -> None:
         await self._steps.intend(kind)
         try:
-            await self._mark(status, {"error": error} if error else {})
-        except Stopped as stopped:
-            await self._steps.failed(kind, stopped)
+            await self._mark(status, note, tries)
+        except GuardError as error:
+            await self._steps.failed(kind, error)
         else:
-            await self._steps.done(kind, result=self._steps.goal.row_id)
+            await self._steps.done(kind, result=self._steps.goal.row_id or "")
 
-    async def _mark(self, status: str, note: Mapping[str, str]) -> None:
+    async def _mark(self, status: str, note: Mapping[str, str], tries: int) -> None:
         goal = self._steps.goal
         assert goal.row_id is not None
         story = {"incident": goal.incident, "because": goal.trigger, **note}
-        last: Unavailable | None = None
-        for attempt in range(TRIES):
+        for attempt in range(tries):
             try:
-                return await self._platform.mark_release(goal.row_id, status, story)
-            except Unavailable as error:
-                last = error
+                await self._platform.mark_release(goal.row_id, status, story)
+                return
+            except Unavailable:
+                if attempt == tries - 1:
+                    raise
                 await asyncio.sleep(2.0**attempt / 2)
-            except (Conflict, Refused) as error:
-                raise Stopped(
-                    "failed", f"release row {goal.row_version} could not be marked {status}: {error}"
-                ) from error
-        raise Stopped("failed", f"release row {goal.row_version} could not be marked {status}: {last}")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from rollguard.core.events import StepDone, StepFailed, StepIntended
 from rollguard.core.lifecycle import Goal
 from rollguard.engine.record import Record
+from rollguard.errors import Unavailable
 from rollguard.ports import Clock
+
+RETRY_S_MAX = 30.0
+
+
+def pause_s(error: Exception, otherwise: float = 1.0) -> float:
+    """How long to wait before asking again: as long as the platform wishes, but never past our own deadlines."""
+    wished = error.retry_after_s if isinstance(error, Unavailable) else None
+    return min(wished or otherwise, RETRY_S_MAX)
 
 
 class Stopped(Exception):
@@ -26,9 +35,10 @@ class Steps:
 
     @property
     def goal(self) -> Goal:
-        """The goal as the journal has it now. Only valid while a rollback is under way."""
-        goal = self._record.state.goal
-        assert goal is not None, "the goal ends only after the executor returned"
+        """The goal as the journal has it now; it stays readable after its end, until its incident is closed."""
+        incident = self._record.state.incident
+        goal = incident.goal if incident else None
+        assert goal is not None, "no incident is closed while its goal is driven"
         return goal
 
     async def intend(self, kind: str, machine: str = "", instance_id: str = "") -> None:

@@ -106,7 +106,7 @@ async def _bear(
             failures += 1
             pause_s = min(2.0**failures, PAUSE_S_MAX)
             await _say(record, clock, f"{type(error).__name__}: {error}", failures)
-        await asyncio.sleep(max(0.05, began + pause_s - clock.now()))
+        await asyncio.sleep(min(pause_s, max(0.05, began + pause_s - clock.now())))
 
 
 async def _say(record: Record, clock: Clock, error: str, failures: int) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable
 
 from rollguard.core import text
 from rollguard.core.lifecycle import Update
-from rollguard.core.model import Machine
+from rollguard.core.model import Machine, Snapshot
 from rollguard.core.plan import spare
 from rollguard.core.policy import Rollback
 from rollguard.engine.lease import Taken, holding
-from rollguard.engine.steps import Steps, Stopped
+from rollguard.engine.steps import Steps, Stopped, pause_s
 from rollguard.errors import Conflict, Refused, Unavailable
 from rollguard.ports import Clock, Held, Platform
 
@@ -23,11 +26,20 @@ ASLEEP = frozenset({"stopped", "suspended"})
 class MachineUpdate:
     """Puts single machines on the goal's digest."""
 
-    def __init__(self, platform: Platform, steps: Steps, clock: Clock, settings: Rollback) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        steps: Steps,
+        clock: Clock,
+        settings: Rollback,
+        check_end: Callable[[Snapshot], None],
+    ) -> None:
         self._platform = platform
         self._steps = steps
         self._clock = clock
         self._settings = settings
+        self._check_end = check_end
+        self._unwritten: Counter[str] = Counter()
         self._poll_s = min(1.0, max(0.1, settings.stability_s / 4))
         self._one_write = asyncio.Lock()
 
@@ -55,16 +67,18 @@ class MachineUpdate:
                     await self._settle(machine)
         except Taken as error:
             raise Stopped("yielded", str(error)) from error
-        except (Conflict, Refused, Unavailable) as error:
+        except Unavailable as error:
+            await self._steps.failed("update", error, machine)  # the next round looks, with patience, and goes on
+        except (Conflict, Refused) as error:
             await self._steps.failed("update", error, machine)
             raise Stopped("failed", f"machine {machine} could not be updated: {error}") from error
 
     async def _write(self, held: Held, *, skip_launch: bool) -> bool:
-        """The one write on a machine, conditional on the instance that was planned for; False: the floor forbids it.
+        """The one write on a machine, conditional on the instance that was planned for; False: plan again.
 
-        After an unclear answer the machine is read: a new instance with our mark is our write; the old instance
-        means that nothing happened, and the write is sent again. Writes of one wave go out one after the other, so
-        that each sees what the one before it has taken down.
+        Right before it the world is looked at once more: whether the goal still stands, whether the machine still
+        sleeps or runs, whether the floor still allows it. Writes of one wave go out one after the other, so that
+        each sees what the one before it has taken down.
         """
         goal = self._steps.goal
         current = await self._machine(held.machine)
@@ -73,43 +87,42 @@ class MachineUpdate:
         )
         if expected is not None and current.instance_id != expected:
             raise Stopped("yielded", f"machine {held.machine} was changed by somebody else")
-        if not skip_launch and not current.started and current.state in {"stopped", "suspended"}:
-            skip_launch = True  # it went to sleep since the plan: do not wake it
-        if current.healthy_routable and not spare(await self._peers(current), self._settings):
+        asleep = current.state in ASLEEP and not current.crashed
+        if skip_launch and not asleep:
+            return False  # somebody woke it: it serves now
+        snapshot = await self._platform.snapshot()
+        self._check_end(snapshot)
+        peers = [m for m in snapshot.managed if m.group == current.group]
+        if current.healthy_routable and not spare(peers, self._settings):
             return False
-        for attempt in range(WRITE_TRIES):
-            await self._steps.intend("update", held.machine, current.instance_id)
-            try:
-                after = await self._platform.update(
-                    held,
-                    instance_id=current.instance_id,
-                    image=goal.target_ref,
-                    metadata=self._marks(),
-                    skip_launch=skip_launch,
-                )
-                break
-            except Conflict as error:
-                raise Stopped(
-                    "yielded", f"machine {held.machine} is being changed by somebody else: {error}"
-                ) from error
-            except Unavailable as error:
-                await self._steps.failed("update", error, held.machine)
-                await asyncio.sleep(error.retry_after_s or 1.0)
-                seen = await self._machine(held.machine)
-                if seen.instance_id != current.instance_id:
-                    if seen.incident != goal.incident:
-                        raise Stopped("yielded", f"machine {held.machine} was changed by somebody else") from error
-                    after = seen.instance_id
-                    break
-                if attempt == WRITE_TRIES - 1:
-                    raise
+        return await self._send(held, current, skip_launch=asleep)
+
+    async def _send(self, held: Held, current: Machine, *, skip_launch: bool) -> bool:
+        """After an unclear answer the machine is read: a new instance with our mark is our write."""
+        goal = self._steps.goal
+        await self._steps.intend("update", held.machine, current.instance_id)
+        try:
+            after = await self._platform.update(
+                held,
+                instance_id=current.instance_id,
+                image=goal.target_ref,
+                metadata=self._marks(),
+                skip_launch=skip_launch,
+            )
+        except (Conflict, Unavailable) as error:
+            await self._steps.failed("update", error, held.machine)
+            await asyncio.sleep(pause_s(error))
+            seen = await self._machine(held.machine)
+            if seen.instance_id == current.instance_id:
+                self._unwritten[held.machine] += 1
+                if self._unwritten[held.machine] >= WRITE_TRIES:
+                    raise Stopped("failed", f"machine {held.machine} could not be updated: {error}") from error
+                return False
+            if seen.incident != goal.incident:
+                raise Stopped("yielded", f"machine {held.machine} was changed by somebody else") from error
+            after = seen.instance_id
         await self._steps.done("update", machine=held.machine, result=after, phase="accepted")
         return True
-
-    async def _peers(self, machine: Machine) -> list[Machine]:
-        """The machine's process group as it is this instant: others may have fallen since the wave was planned."""
-        snapshot = await self._platform.snapshot()
-        return [m for m in snapshot.managed if m.group == machine.group]
 
     def _marks(self) -> dict[str, str]:
         goal = self._steps.goal
@@ -120,10 +133,12 @@ class MachineUpdate:
         }
 
     async def settle(self, machine: str) -> None:
-        """What an earlier life began: watch until it is well. Raises ``Stopped``."""
+        """What an earlier life began, or an outage cut off: watch until it is well. Raises ``Stopped``."""
         try:
             await self._settle(machine)
-        except (Conflict, Refused, Unavailable) as error:
+        except Unavailable as error:
+            await self._steps.failed("update", error, machine)
+        except (Conflict, Refused) as error:
             raise Stopped("failed", f"machine {machine} could not be read: {error}") from error
 
     async def _settle(self, machine: str) -> None:
@@ -134,17 +149,16 @@ class MachineUpdate:
         give_up_at = self._clock.now() + self._settings.wait_timeout_s
         await self._wait_started(machine, update.after, give_up_at)
         stable_since: float | None = None
-        crashes_before: int | None = None
+        older = max((e.at for e in (await self._machine(machine)).exits), default=-math.inf)
         why = "its checks never passed"
         while self._clock.now() < give_up_at:
             seen = await self._machine(machine)
             self._check_instance(seen, update)
-            crashes = sum(not e.requested for e in seen.exits)
-            crashes_before = crashes if crashes_before is None else crashes_before
-            if crashes - crashes_before >= CRASHES_MAX:
+            crashes = sum(not e.requested and e.at > older for e in seen.exits)
+            if crashes >= CRASHES_MAX or seen.crashed:
                 raise Stopped("failed", f"machine {machine} crashes on the restored image")
-            if not seen.started and seen.state in {"stopped", "suspended"} and update.healthy is False and crashes == 0:
-                break  # asleep on the right digest: nothing more to prove
+            if seen.state in ASLEEP:
+                break  # on the right digest: nothing more to prove
             if seen.healthy_routable or (seen.started and seen.cordoned and seen.checks_pass):
                 stable_since = self._clock.now() if stable_since is None else stable_since
                 if self._clock.now() - stable_since >= self._settings.stability_s:
@@ -177,7 +191,7 @@ class MachineUpdate:
         """The platform may quietly put a machine back on its previous version; others may take it away."""
         if seen.instance_id == update.before:
             raise Stopped("failed", f"the platform put machine {seen.id} back on its previous version")
-        if seen.instance_id != update.after:
+        if seen.instance_id != update.after or not seen.managed:
             raise Stopped("yielded", f"machine {seen.id} was changed by somebody else")
         if seen.started and seen.digest != self._steps.goal.target:
             raise Stopped("failed", f"machine {seen.id} runs {text.short(seen.digest)}, not the target")
@@ -201,7 +215,7 @@ class MachineUpdate:
             except Unavailable as error:
                 if attempt == READ_TRIES - 1:
                     raise
-                await asyncio.sleep(error.retry_after_s or min(5.0, 0.5 * 2**attempt))
+                await asyncio.sleep(pause_s(error, min(5.0, 0.5 * 2**attempt)))
         raise AssertionError("unreachable")
 
 

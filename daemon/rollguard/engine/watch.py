@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Never
 
 from rollguard.core.deploys import Deploy, Quiet, in_progress
 from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
 from rollguard.core.fleet import Tenure, track
+from rollguard.core.lifecycle import Goal
 from rollguard.core.model import Machine, Reading, Snapshot
 from rollguard.core.policy import Crashed, Policy, Quantile, Ratio, Threshold
 from rollguard.core.window import Windows
 from rollguard.engine.record import Record
-from rollguard.errors import Unavailable
+from rollguard.errors import Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
 
 OnReading = Callable[[Reading], None]
@@ -55,8 +56,8 @@ class Watch:
         self.tenures: dict[str, Tenure] = {}
         self.whole_since = clock.now()
         self.deploy: Deploy | None = None
-        self.firing: tuple[str, ...] = ()
-        """Names of the rules that fire now: what a digest that appears next is born into."""
+        self.firing: Mapping[str, float | None] = {}
+        """The rules that fire now, since when: what a digest that appears next is born into."""
         self.want_leases = False
         """Somebody may have to act soon: look who holds the machines."""
 
@@ -70,7 +71,7 @@ class Watch:
     def forget(self) -> None:
         """After a clock jump nothing that was read can be dated any more."""
         self.windows.clear()
-        self.tenures = {}
+        self.tenures, self.snapshot = {}, None
         self.alive_since = self.whole_since = self._clock.now()
 
     async def poll(self, source: SignalSource) -> Never:
@@ -83,6 +84,7 @@ class Watch:
                 self._on_reading(reading)
             due += source.every_s
             now = self._clock.now()
+            due = min(due, now + source.every_s)  # the clock was put back
             if due < now:
                 missed = int((now - due) // source.every_s) + 1
                 self._vitals.late_ticks += missed
@@ -101,14 +103,15 @@ class Watch:
         snapshot = await self._platform.snapshot()
         row_open = any(r.in_progress for r in snapshot.releases[:3])
         if row_open or self.want_leases or self.deploy is not None:
-            leases = await self._platform.leases([m.id for m in snapshot.managed])
-            snapshot = replace(snapshot, leases=leases)
+            snapshot = await self.leases_now(snapshot)
         await self._take(snapshot)
         return snapshot
 
     async def _take(self, snapshot: Snapshot) -> None:
         now = self._clock.now()
         before = self.snapshot.at if self.snapshot else None
+        if before is not None and snapshot.at < before:
+            return  # a slow answer that was overtaken
         digests_before = {t.digest for t in self.tenures.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
         self.snapshot = snapshot
@@ -116,11 +119,16 @@ class Watch:
         digests = {t.digest for t in self.tenures.values() if t.started}
         if digests != digests_before or len(digests) > 1:
             self.whole_since = now if len(digests) > 1 or digests_before else self.whole_since
-        deploy, self._quiet = in_progress(snapshot, self._record.state.goal, self._quiet, now)
-        await self._record.add(*self._changes(snapshot, deploy, now))
+        deploy, self._quiet = in_progress(snapshot, self._own_goal(), self._quiet, now)
+        await self._record.add(*self._changes(snapshot, deploy, before, now))
         self.deploy = deploy
 
-    def _changes(self, snapshot: Snapshot, deploy: Deploy | None, now: float) -> list[Event]:
+    def _own_goal(self) -> Goal | None:
+        """Whose release row is the guard's own, even when it could not be closed."""
+        incident = self._record.state.incident
+        return incident.goal if incident else None
+
+    def _changes(self, snapshot: Snapshot, deploy: Deploy | None, before: float | None, now: float) -> list[Event]:
         state = self._record.state
         events: list[Event] = []
         new: dict[str, Machine] = {}
@@ -135,7 +143,7 @@ class Watch:
                     image_ref=machine.image_ref,
                     version=machine.release_version,
                     labels=dict(machine.labels),
-                    born_into=self.firing,
+                    born_into=self._older_than(before),
                     first_sight=not state.digests,
                     by_guard=machine.incident is not None,
                 )
@@ -153,15 +161,23 @@ class Watch:
             events.append(DeployEnded(at=now, owner=self._record.state.deploying.owner))
         return events
 
+    def _older_than(self, last_look_at: float | None) -> tuple[str, ...]:
+        """What fires, and began before the last look: later, the release may have been there, only not seen yet."""
+        return tuple(
+            name
+            for name, since in self.firing.items()
+            if last_look_at is None or since is None or since <= last_look_at
+        )
+
     async def leases_now(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot, with who holds the machines. Raises ``Unavailable``."""
         if snapshot.leases is not None:
             return snapshot
-        return replace(snapshot, leases=await self._platform.leases([m.id for m in snapshot.managed]))
+        return replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
 
     async def resolvable(self, image_ref: str, digest: str) -> bool | None:
         """Whether the image can still be had: True, False, or None when nobody could say."""
         try:
             return await self._platform.resolve(image_ref) == digest
-        except Unavailable:
+        except (Unavailable, Refused):
             return None

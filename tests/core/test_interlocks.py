@@ -1,0 +1,322 @@
+"""Which interlock holds which trigger: the table of the law cell by cell, each row driven to hold and to let go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from rollguard.core import events as ev
+from rollguard.core.finding import RuleState, Trigger
+from rollguard.core.interlocks import PRECONDITIONS, TABLE, Case, Effect, overridable, standing
+from rollguard.core.policy import Interlocks, Migration, PlatformSignal
+from tests.builders import (
+    BAD,
+    DAY,
+    GOOD,
+    HOUR,
+    MINUTE,
+    NOON,
+    OLDER,
+    a_case,
+    a_finding,
+    a_machine,
+    a_policy,
+    a_record,
+    a_rollback,
+    a_rule,
+    a_snapshot,
+    a_state,
+    machines,
+)
+
+THE_LAW = """
+| interlock | relative rule | absolute rule | hard-down | report | approved | manual |
+|---|---|---|---|---|---|---|
+| pause | H | H | H | H | H* | H* |
+| hold (a person: "hotfix on its way") | H | H | H | H | W | W |
+| release age | H | H | H | – | W | W |
+| onset before the release | H | H | H | – | W | W |
+| target not proven | H | H | H | H | H* | H* |
+| quarantine | H | H | H | H | W | W |
+| migration applied or unknown | H | H | H | H | H* | H* |
+| release floor (security) | H | H | H | H | H* | H* |
+| control: the guard is cut off | H | H | H | W | W | W |
+| dependency down | H | H | H | – | W | W |
+| other targets breach at the same time | H | H | H | – | W | W |
+| platform incident reported | W | W | W | W | W | W |
+| cooldown, budget | H | H | H | H | – | – |
+| freeze (only if policy says `freeze: {rollback: page}`) | H | H | H | H | W | W |
+"""
+
+OUR_NAMES: Mapping[str, tuple[str, ...]] = {
+    "pause": ("pause",),
+    'hold (a person: "hotfix on its way")': ("hold",),
+    "release age": ("release age",),
+    "onset before the release": ("onset",),
+    "target not proven": ("target not proven",),
+    "quarantine": ("quarantine",),
+    "migration applied or unknown": ("migration",),
+    "cooldown, budget": ("cooldown", "budget"),
+}
+
+COMES_WITH_ITS_SIGNAL = {
+    "release floor (security)",
+    "control: the guard is cut off",
+    "dependency down",
+    "other targets breach at the same time",
+    "platform incident reported",
+    "freeze (only if policy says `freeze: {rollback: page}`)",
+}
+"""Rows whose evidence nothing gathers yet. A row that is built moves to ``OUR_NAMES``, or the test below fails."""
+
+OUR_OWN = """
+| report budget | – | – | – | H | – | – |
+| config-only release | H | H | H | H | W | W |
+| restored release | H | H | H | H | W | W |
+| learning | H | H | H | H | W | W |
+| clock | H | H | H | H | W | W |
+"""
+"""What the law says elsewhere than in its table: one report a day, no image undoes a configuration, never further
+back than once, first sight only watches, and no automatic act while the clock is behind the journal."""
+
+
+def rows(table: str) -> dict[str, tuple[Effect, ...]]:
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    return {
+        name: tuple(Effect(c.replace("–", "-")) for c in effects)
+        for name, *effects in cells
+        if name != "interlock" and not name.startswith("---")
+    }
+
+
+LAW = {ours: effects for name, effects in rows(THE_LAW).items() for ours in OUR_NAMES.get(name, ())}
+CELLS = [
+    (name, trigger, effect)
+    for name, effects in (LAW | rows(OUR_OWN)).items()
+    for trigger, effect in zip(Trigger, effects, strict=True)
+]
+
+
+def test_every_row_of_the_law_is_built_or_listed_as_missing() -> None:
+    assert rows(THE_LAW).keys() == OUR_NAMES.keys() | COMES_WITH_ITS_SIGNAL
+    assert not OUR_NAMES.keys() & COMES_WITH_ITS_SIGNAL
+
+
+def test_every_row_of_ours_stands_in_the_law() -> None:
+    assert {lock.name for lock in TABLE} == LAW.keys() | rows(OUR_OWN).keys()
+    assert len({lock.name for lock in TABLE} | {name for name, _ in PRECONDITIONS}) == len(TABLE) + len(PRECONDITIONS)
+
+
+# -- a situation in which a row stands, and one next to it in which it does not ----------------------------------------
+
+A_DAY_OLD = a_record(full_at=NOON - DAY)
+UNPROVEN = a_record(GOOD, proven_at=None)
+
+
+def unlabelled(digest: str, **labels: str) -> Case:
+    records = [a_record(d, labels=labels) if d == digest else a_record(d) for d in (OLDER, GOOD, BAD)]
+    return a_case(state=a_state(*records))
+
+
+def with_migration(**but: object) -> Case:
+    migration = Migration(label="rollguard.migration", allow=("none",), **but)  # type: ignore[arg-type]
+    return a_case(
+        policy=a_policy(interlocks=Interlocks(migration=migration)),
+        state=a_state(a_record(OLDER), a_record(GOOD), a_record(BAD, labels={})),
+    )
+
+
+def rolled_back(*past: object) -> Case:
+    return a_case(state=a_state(rollbacks=past))
+
+
+def born_into(*rules: str, firing: tuple[str, ...]) -> Case:
+    candidate = a_record(born_into=frozenset(rules))
+    findings = tuple(a_finding(a_rule(name=name)) for name in firing)
+    return a_case(state=a_state(a_record(GOOD), candidate), findings=findings)
+
+
+def at_first_sight(ago: float, **but: object) -> Case:
+    candidate = a_record(first_seen_at=NOON - ago, full_at=NOON - ago, first_sight=True, **but)
+    return a_case(state=a_state(a_record(GOOD), candidate))
+
+
+def found_marked(ago: float) -> Case:
+    older = a_record(OLDER, first_sight=True, by_guard=True, first_seen_at=NOON - ago)
+    return a_case(state=a_state(older, a_record(GOOD), a_record(BAD)))
+
+
+def running_as(version: int, **but: object) -> Case:
+    return a_case(snapshot=a_snapshot(*(replace(m, release_version=version, **but) for m in machines(BAD, BAD))))
+
+
+OTHER = "sha256:" + "07e4" * 16
+PAUSED = ev.PauseSet(at=NOON - HOUR, by="ann", reason="fire drill")
+HELD = ev.HoldSet(at=NOON - 5 * MINUTE, by="ann", reason="hotfix on its way", until=NOON + 10 * MINUTE)
+
+STANDS: list[tuple[str, Case, str]] = [
+    ("pause", a_case(state=a_state(pause=PAUSED)), "paused by ann since 11:00:00Z: fire drill"),
+    ("hold", a_case(state=a_state(hold=HELD)), "held by ann for another 10 m: hotfix on its way"),
+    ("release age", a_case(candidate=a_record(full_at=NOON - DAY - 1)), "it was not the release"),
+    (
+        "release age",
+        a_case(candidate=a_record(first_seen_at=NOON - DAY - 1, full_at=None)),
+        "the release is 1 d 1 s old, over 1 d",
+    ),
+    ("onset", born_into("a", firing=("a",)), "a was firing before the release came"),
+    ("onset", born_into("a", "b", "c", firing=("a", "b")), "a and b was firing before the release came"),
+    ("target not proven", a_case(target=None, no_target="nobody knows"), "no proven release to go back to: nobody"),
+    ("target not proven", a_case(target=UNPROVEN), "v41 (900d900d900d) was never proven"),
+    ("quarantine", rolled_back(a_rollback(ago=2 * DAY)), "was already rolled back at 12:00:00Z"),
+    ("migration", unlabelled(BAD), "whether v42 (bad0bad0bad0) migrated the database is unknown"),
+    ("migration", unlabelled(BAD, **{"rollguard.migration": "applied"}), "is labelled rollguard.migration='applied'"),
+    ("migration", with_migration(), "its image has no label rollguard.migration"),
+    (
+        "migration",
+        a_case(target=replace(a_record(OTHER), version=39)),
+        "what migrated the database since v39 (07e407e407e4) is unknown",
+    ),
+    ("cooldown", rolled_back(a_rollback(OTHER, ago=1799)), "the last rollback was 29 m 59 s ago"),
+    ("cooldown", found_marked(1799), "cooldown for another 1 s"),
+    ("budget", rolled_back(a_rollback(ago=5 * DAY)), "this release was rolled back 1 times, the most allowed"),
+    ("budget", rolled_back(*(a_rollback(OTHER, ago=h * HOUR) for h in (23, 12, 2))), "3 rollbacks within 24 h"),
+    ("report budget", rolled_back(a_rollback(OTHER, ago=23 * HOUR, trigger="report")), "one rollback by a report"),
+    ("config-only release", running_as(43), "release v43 has the same image as v42"),
+    ("restored release", rolled_back(a_rollback(OTHER, BAD, ago=DAY)), "is what the guard went back to"),
+    ("learning", at_first_sight(9 * MINUTE), "was there before the guard: it is only watched for another 1 m"),
+    ("clock", a_case(clock_behind_s=90.0), "the clock is 1 m 30 s behind the journal's newest entry"),
+]
+
+DOES_NOT_STAND: list[tuple[str, Case]] = [
+    ("hold", a_case(state=a_state(hold=replace(HELD, until=NOON)))),
+    ("release age", a_case(candidate=A_DAY_OLD)),
+    ("release age", a_case(candidate=a_record(first_seen_at=NOON - 2 * DAY, full_at=NOON - HOUR))),
+    ("onset", born_into("a", firing=("a", "b"))),  # b began after the release
+    ("onset", born_into("a", firing=("b",))),
+    ("onset", born_into("a", firing=())),
+    (
+        "onset",
+        replace(born_into("a", firing=("a",)), policy=a_policy(interlocks=Interlocks(onset_after_release=False))),
+    ),
+    ("quarantine", rolled_back(a_rollback(OTHER, ago=2 * DAY))),
+    ("migration", with_migration(unknown_blocks=False)),
+    ("migration", unlabelled(GOOD)),  # the target's own migration is not undone
+    ("migration", a_case(policy=a_policy(interlocks=Interlocks()), candidate=a_record(labels={}))),
+    ("migration", replace(with_migration(unknown_blocks=False), target=a_record(OTHER))),
+    ("cooldown", rolled_back(a_rollback(OTHER, ago=1800))),
+    ("cooldown", found_marked(1800)),
+    ("budget", rolled_back(*(a_rollback(OTHER, ago=h * HOUR) for h in (24, 12, 2)))),
+    ("report budget", rolled_back(a_rollback(OTHER, ago=24 * HOUR, trigger="report"))),
+    ("report budget", rolled_back(a_rollback(OTHER, ago=HOUR))),
+    ("config-only release", running_as(42)),
+    ("config-only release", running_as(43, incident="i-1")),  # the guard's own row
+    ("config-only release", replace(running_as(43), candidate=a_record(full_at=None))),  # still being rolled out
+    ("restored release", rolled_back(a_rollback(OTHER, BAD, ago=DAY), a_rollback(OTHER, GOOD, ago=HOUR))),
+    ("learning", at_first_sight(10 * MINUTE)),
+    ("learning", at_first_sight(MINUTE, proven_at=NOON - 30)),  # a person vouched for it
+]
+
+CHECKS = {lock.name: lock.check for lock in TABLE}
+
+
+@pytest.mark.parametrize("name, case, sentence", STANDS)
+def test_a_row_stands_and_says_why(name: str, case: Case, sentence: str) -> None:
+    assert sentence in (CHECKS[name](case, NOON) or "")
+
+
+@pytest.mark.parametrize("name, case", DOES_NOT_STAND)
+def test_a_row_lets_go_at_its_border(name: str, case: Case) -> None:
+    assert CHECKS[name](case, NOON) is None
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_row_is_driven_to_stand_and_lets_the_ordinary_case_pass(name: str) -> None:
+    assert name in {stands for stands, _, _ in STANDS}
+    assert CHECKS[name](a_case(), NOON) is None
+
+
+def test_everything_in_between_must_be_free_of_migrations_not_only_the_newest() -> None:
+    """From v42 back to v40: what v41 did to the database would have to be undone as well."""
+    case = replace(unlabelled(GOOD, **{"rollguard.migration": "applied"}), target=a_record(OLDER))
+    assert "v41" in (CHECKS["migration"](case, NOON) or "")
+
+
+# -- every cell --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, trigger, effect", CELLS)
+def test_a_standing_row_does_to_each_trigger_what_the_law_says(name: str, trigger: Trigger, effect: Effect) -> None:
+    for case in (case for stands, case, _ in STANDS if stands == name):
+        refusals, warnings = standing(case, trigger, NOON)
+        held, said = name in {r.name for r in refusals}, name in {w.name for w in warnings}
+        assert held is (effect in {Effect.HOLDS, Effect.HOLDS_UNLESS_OVERRIDDEN})
+        assert said is (effect is Effect.SAID)
+
+
+@pytest.mark.parametrize("name, trigger, effect", CELLS)
+def test_only_a_starred_cell_can_be_overridden_and_then_it_is_said(name: str, trigger: Trigger, effect: Effect) -> None:
+    assert overridable(name, trigger) is (effect is Effect.HOLDS_UNLESS_OVERRIDDEN)
+    for case in (case for stands, case, _ in STANDS if stands == name):
+        refusals, warnings = standing(replace(case, overrides=frozenset({name})), trigger, NOON)
+        assert (name in {r.name for r in refusals}) is (effect is Effect.HOLDS)
+        assert (name in {w.name for w in warnings}) is (effect in {Effect.SAID, Effect.HOLDS_UNLESS_OVERRIDDEN})
+
+
+def test_one_override_opens_one_interlock() -> None:
+    case = replace(unlabelled(BAD), state=replace(unlabelled(BAD).state, pause=PAUSED))
+    refusals, warnings = standing(replace(case, overrides=frozenset({"pause"})), Trigger.MANUAL, NOON)
+    assert [r.name for r in refusals] == ["migration"]
+    assert [w.name for w in warnings] == ["pause"]
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+def test_the_ordinary_case_is_held_by_nothing(trigger: Trigger) -> None:
+    assert standing(a_case(), trigger, NOON) == ((), ())
+
+
+# -- what nothing bypasses ---------------------------------------------------------------------------------------------
+
+EVERYTHING = frozenset(lock.name for lock in TABLE) | {name for name, _ in PRECONDITIONS}
+
+UNBYPASSABLE: list[tuple[str, Case, str]] = [
+    ("deploy in progress", a_case(deploy="bob (a lease on machine m1)"), "bad while deploying; waiting for bob"),
+    ("target already there", a_case(snapshot=a_snapshot(*machines(GOOD, GOOD))), "already runs the target"),
+    ("target image", a_case(resolvable=False), "is gone from the registry"),
+    ("target image", a_case(resolvable=None), "could not be looked up"),
+    ("nowhere to go", a_case(target=None), "no release was named to go back to"),
+    ("platform not seen", a_case(snapshot=a_snapshot(at=NOON - 41)), "the platform has not answered for 41 s"),
+]
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+@pytest.mark.parametrize("name, case, sentence", UNBYPASSABLE)
+def test_a_precondition_holds_every_trigger_whatever_is_overridden(
+    name: str, case: Case, sentence: str, trigger: Trigger
+) -> None:
+    refusals, _ = standing(replace(case, overrides=EVERYTHING), trigger, NOON)
+    assert [r.sentence for r in refusals if r.name == name and sentence in r.sentence]
+    assert not overridable(name, trigger)
+
+
+def test_every_precondition_is_driven_to_hold() -> None:
+    assert {name for name, _, _ in UNBYPASSABLE} == {name for name, _ in PRECONDITIONS}
+
+
+def test_a_target_that_runs_on_all_but_one_managed_machine_is_not_there_yet() -> None:
+    strangers = a_machine("other", OTHER, managed=False)
+    assert not standing(a_case(snapshot=a_snapshot(*machines(GOOD, GOOD, BAD))), Trigger.ABSOLUTE, NOON)[0]
+    there = a_case(snapshot=a_snapshot(*machines(GOOD, GOOD), strangers))
+    assert [r.name for r in standing(there, Trigger.ABSOLUTE, NOON)[0]] == ["target already there"]
+
+
+def test_a_platform_that_is_asked_seldom_may_be_older() -> None:
+    seldom = a_policy(signals=(PlatformSignal(name="machines", every_s=60.0),))
+    assert standing(a_case(policy=seldom, snapshot=a_snapshot(at=NOON - 189)), Trigger.MANUAL, NOON) == ((), ())
+
+
+def test_findings_that_do_not_fire_have_no_onset() -> None:
+    case = born_into("a", firing=("b",))
+    pending = a_finding(a_rule(name="a"), state=RuleState.PENDING)
+    assert CHECKS["onset"](replace(case, findings=(*case.findings, pending)), NOON) is None
