@@ -89,7 +89,7 @@ def test_no_requests_at_all_are_no_ratio_even_without_a_minimum() -> None:
 
 def test_a_finding_says_value_limit_and_since_when() -> None:
     found = finding(traffic([100, 100, 100, 100], [0, 0, 50, 60]))
-    assert found.sentence == "traffic.errors / traffic.requests 28 % of 400 in 1 m, above 10 % since 11:59:45Z"
+    assert found.sentence == "traffic.errors / traffic.requests 27.5 % of 400 in 1 m, above 10 % since 11:59:45Z"
     assert (found.value, found.limit, found.since) == (0.275, 0.1, NOON - 15)
 
 

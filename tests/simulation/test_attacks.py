@@ -1,16 +1,26 @@
-"""Attacks: whatever happens between a bad release and its end, the promises hold."""
+"""Attacks on the wire, the clock, the disk and the process: whatever happens, the promises hold.
+
+``besiege`` checks them after every story (``siege.promises``): never two automatic rollbacks of one digest, no write
+without its intent, the candidate never installed, the floor kept, one release row a goal and none left open, every
+goal ended, every end told, no storm of pages.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
 from rollguard.core import events as ev
-from tests.simulation.siege import Siege, besiege
-from tests.simulation.stage import BAD, GOOD
+from rollguard.core.model import Mode
+from rollguard.core.policy import Crashed, Rollback, Verify
+from tests.simulation.siege import QUICK, Siege, besiege
+from tests.simulation.stage import BAD, FINE, GOOD, GUARD
 from tests.simulation.trouble import KINDS, WRITES
+
+# -- the wire ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("takes_effect", [False, True], ids=["before", "after"])
@@ -27,9 +37,20 @@ def test_a_lost_answer_of_any_kind_changes_nothing_about_the_end(kind: str, time
     assert after.outcomes == ["restored"]
 
 
-@pytest.mark.parametrize("phase", [k for k in KINDS if k != "definition"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_platform_that_asks_for_an_hours_patience_does_not_cost_the_deadline(kind: str) -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        siege.trouble.on(kind, times=2, status=429, headers={"retry-after": "3600"})
+        await siege.until(lambda: siege.guard.record.state.rollbacks, for_s=120)
+        await siege.until(lambda: siege.guard.record.state.goal is None, for_s=300)
+
+    assert besiege(story).stage.digests == {GOOD.digest}
+
+
 @pytest.mark.parametrize("for_s", [60.0, 600.0])
-def test_an_outage_that_begins_anywhere_ends_in_the_target_or_in_a_page(phase: str, for_s: float) -> None:
+@pytest.mark.parametrize("phase", [k for k in KINDS if k != "definition"])
+def test_after_an_outage_that_begins_anywhere_the_rollback_goes_on(phase: str, for_s: float) -> None:
     async def story(siege: Siege) -> None:
         await siege.stage.deploy(BAD)
         await siege.until(lambda: siege.guard.record.state.goal)
@@ -42,3 +63,285 @@ def test_an_outage_that_begins_anywhere_ends_in_the_target_or_in_a_page(phase: s
 
     after = besiege(story, settle_s=120)
     assert after.stage.digests == {GOOD.digest}, after.pages
+    assert max(after.stage.updates(GUARD).values()) == 1
+
+
+@pytest.mark.parametrize("phase", ["get", "update", "lease"])
+def test_an_outage_beyond_the_deadline_is_handed_over_and_the_row_is_closed_when_it_is_over(phase: str) -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.guard.record.state.goal)
+
+        async def begin() -> None:
+            siege.trouble.outage(1000)
+
+        siege.trouble.on(phase, act=begin, lost=True, skip=1)
+        await siege.ended()
+
+    after = besiege(story, settle_s=300)
+    assert after.outcomes == ["deadline"]
+    assert after.rows == [(3, "failed")]
+
+
+def test_slow_answers_make_a_slow_rollback_and_nothing_else() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        siege.trouble.on(times=math.inf, late_s=4.0)
+        await siege.ended()
+
+    assert besiege(story, settle_s=120).stage.digests == {GOOD.digest}
+
+
+def test_a_release_row_that_cannot_be_marked_stops_no_machine_and_is_closed_later() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        siege.trouble.outage(200, "row patch", status=504)
+        await siege.ended()
+
+    after = besiege(story, replace(QUICK, verify=Verify(settle_s=300.0, require=("home",))), settle_s=300)
+    assert after.stage.digests == {GOOD.digest}
+    assert after.rows == [(3, "complete")]
+
+
+def test_a_write_that_is_refused_three_times_is_handed_over() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        siege.trouble.on("update", times=math.inf, status=408)
+        await siege.ended()
+
+    after = besiege(story)
+    assert after.outcomes == ["failed"]
+    assert sum(kind == "update" for _, kind in after.stage.trouble.seen) == 3
+
+
+def test_a_list_that_leaves_out_a_machine_is_not_the_whole_app() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.guard.record.state.goal)
+        siege.stage.faults.change({"list_machines": "one missing", "owner": GUARD})
+        await siege.until(lambda: len(siege.updated) == 3)
+        await asyncio.sleep(60)
+        assert siege.guard.record.state.goal is not None, "three of four machines are not all"
+        siege.stage.faults.change({"list_machines": None})
+        await siege.ended()
+
+    after = besiege(story)
+    assert after.stage.digests == {GOOD.digest}
+    assert after.outcomes == ["restored"]
+
+
+@pytest.mark.parametrize("fault", ["empty", "truncated", "503"])
+def test_a_list_that_cannot_be_believed_in_the_middle_is_waited_out(fault: str) -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: len(siege.updated) == 2)
+        siege.stage.faults.change({"list_machines": fault, "owner": GUARD})
+        await asyncio.sleep(120)
+        siege.stage.faults.change({"list_machines": None})
+        await siege.ended()
+
+    assert besiege(story).stage.digests == {GOOD.digest}
+
+
+def test_an_image_that_may_not_be_looked_up_is_paged_not_pondered_for_ever() -> None:
+    async def story(siege: Siege) -> None:
+        siege.trouble.on("image", times=math.inf, status=403)
+        await siege.stage.deploy(BAD)
+        await asyncio.sleep(120)
+
+    assert "could not be looked up" in " ".join(besiege(story).pages)
+
+
+def test_a_guard_that_never_saw_the_platform_says_that_it_is_blind_once() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.die()
+        siege.trouble.outage(1200)
+        siege.rise()
+        await asyncio.sleep(1500)
+
+    pages = besiege(story).pages
+    assert len(pages) == 2
+    assert "the platform has not answered" in pages[0]
+    assert "answers again" in pages[1]
+
+
+def test_a_release_that_was_seen_late_is_still_to_blame() -> None:
+    async def story(siege: Siege) -> None:
+        siege.trouble.outage(25, "list")
+        await siege.stage.deploy(BAD)
+        await siege.ended()
+
+    assert besiege(story).stage.digests == {GOOD.digest}
+
+
+def test_what_was_bad_before_the_release_is_not_its_doing() -> None:
+    async def story(siege: Siege) -> None:
+        for machine in siege.machines:
+            await siege.machine(machine, "stop")
+        await asyncio.sleep(30)
+        for machine in siege.machines:
+            await siege.machine(machine, "cordon")
+            await siege.machine(machine, "start")
+        await asyncio.sleep(30)
+        await siege.stage.deploy(BAD)
+        await asyncio.sleep(120)
+
+    after = besiege(story)
+    assert not after.of(ev.GoalSet)
+    assert "before the release came" in " ".join(after.pages)
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(WRITES))
+@pytest.mark.parametrize("takes_effect", [False, True], ids=["before", "after"])
+def test_killed_at_any_write_and_again_in_the_next_life_it_finishes_once(kind: str, takes_effect: bool) -> None:
+    async def story(siege: Siege) -> None:
+        async def kill() -> None:
+            siege.life.alive = False
+            siege.task.cancel()
+
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.guard.record.state.goal)
+        for _ in range(2):
+            fault = siege.trouble.on(kind, act=kill, lost=True, takes_effect=False)
+            await siege.until(lambda: fault.times == 0 or siege.guard.record.state.goal is None)
+            await siege.die()
+            await asyncio.sleep(2)
+            siege.rise()
+            await asyncio.sleep(1)
+        await siege.until(lambda: siege.guard.record.state.goal is None)
+
+    after = besiege(story, settle_s=90)
+    assert after.stage.digests == {GOOD.digest}, after.pages
+    assert len(after.of(ev.GoalSet)) == 1
+
+
+def test_killed_before_the_first_machine_is_proven_the_next_life_still_sends_one_alone() -> None:
+    async def story(siege: Siege) -> None:
+        async def kill() -> None:
+            siege.life.alive = False
+            siege.task.cancel()
+
+        siege.trouble.on("update", act=kill, lost=True)
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: not siege.life.alive)
+        await siege.die()
+        await asyncio.sleep(20)
+        siege.rise()
+        await siege.until(lambda: siege.updated)
+        await asyncio.sleep(3)
+        assert len(siege.updated) == 1
+        await siege.until(lambda: len(siege.updated) > 1)
+        healthy = [e for e in await siege.stage.history() if isinstance(e, ev.StepDone) and e.phase == "healthy"]
+        assert healthy, "the others came before the first was well"
+        await siege.until(lambda: siege.guard.record.state.goal is None)
+
+    assert besiege(story, machines=10).stage.digests == {GOOD.digest}
+
+
+def test_a_life_that_may_only_observe_hands_over_what_an_earlier_one_began() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        await siege.die()
+        written = sum(siege.stage.app.ledger.writes[GUARD].values())
+        siege.rise(limit=Mode.OBSERVE)
+        await asyncio.sleep(300)
+        assert sum(siege.stage.app.ledger.writes[GUARD].values()) == written, "observe writes nothing at all"
+
+    after = besiege(story, rows_closed=False)
+    assert after.outcomes == ["paused"]
+
+
+@pytest.mark.parametrize("skew_s", [-7200.0, 7200.0])
+def test_a_life_whose_clock_cannot_be_right_hands_over(skew_s: float) -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        await siege.die()
+        siege.stage.watches.skew_s = skew_s
+        siege.rise()
+        await asyncio.sleep(120)
+
+    after = besiege(story)
+    assert after.outcomes == (["failed"] if skew_s < 0 else ["deadline"])
+    assert sum(after.stage.updates(GUARD).values()) == 1
+
+
+def test_a_restart_is_no_recovery() -> None:
+    slow = replace(QUICK, signals=tuple(replace(s, every_s=30.0) for s in QUICK.signals))
+
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await asyncio.sleep(240)
+        for _ in range(3):
+            await siege.die_and_rise()
+            await asyncio.sleep(100)
+
+    after = besiege(story, replace(slow, mode=Mode.PAGE))
+    assert len(after.of(ev.IncidentOpened)) == 1, after.pages
+    assert not after.of(ev.IncidentClosed)
+
+
+# -- the clock ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skew_s", [-3600.0, 3600.0])
+def test_after_a_clock_jump_the_guard_goes_on_judging_and_acts_when_it_may(skew_s: float) -> None:
+    async def story(siege: Siege) -> None:
+        siege.stage.watches.skew_s = skew_s
+        await asyncio.sleep(120)
+        await siege.stage.deploy(BAD)
+        await asyncio.sleep(240)
+        if skew_s < 0:
+            assert not siege.guard.record.state.rollbacks, "before the journal's newest entry nothing is automatic"
+            await siege.until(lambda: siege.guard.record.state.rollbacks, for_s=4000)
+        await siege.ended()
+
+    after = besiege(story)
+    assert after.stage.digests == {GOOD.digest}, after.pages
+
+
+def test_a_clock_jump_in_the_middle_of_a_rollback_disturbs_nothing() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        siege.stage.watches.skew_s = -3600.0
+        await siege.ended()
+
+    assert besiege(story, settle_s=200).stage.digests == {GOOD.digest}
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_disk_is_full_at_any_append_nothing_is_written_outside_and_the_next_life_finishes() -> None:
+    appends = 0
+    full_at = 1
+    while full_at <= max(appends, 1):
+
+        async def story(siege: Siege, left: int = full_at) -> None:
+            nonlocal appends
+            await siege.stage.deploy(BAD)
+            await siege.until(lambda: siege.guard.record.state.incident or siege.guard.watch.want_leases)
+            before = len(siege.stage.disk.events)
+            siege.stage.full.writes_left = left
+            await siege.until(lambda: siege.task.done() or siege.stage.app.releases[-1].status == "complete")
+            await asyncio.gather(siege.task, return_exceptions=True) if siege.task.done() else None
+            if siege.task.done():
+                failed_at, ledger = siege.stage.full.failed_at, siege.stage.app.ledger
+                assert failed_at is not None
+                late = [e for e in ledger.events if e["owner"] == GUARD and e["at"] > failed_at + 0.1]
+                assert {e["kind"] for e in late} <= {"lease_release"}, late
+            appends = max(appends, len(siege.stage.disk.events) - before)
+            siege.stage.full.writes_left = math.inf
+            await siege.die()
+            siege.rise()
+            await siege.ended()
+
+        after = besiege(story, settle_s=20)
+        assert after.stage.digests == {GOOD.digest}, (full_at, after.pages)
+        full_at += 1
+    assert full_at > 20

@@ -23,11 +23,15 @@ _KINDS: dict[str, type[Unavailable | Conflict | Refused | JournalError]] = {
 }
 
 
+class NotRunning(Unavailable):
+    """Nobody listens at the socket; nothing was asked."""
+
+
 def ask(path: Path, verb: str, args: Mapping[str, Any], by: str, timeout_s: float = 70.0) -> dict[str, Any]:
     """Have the guard at ``path`` perform one act; return its result.
 
-    Raises what the guard raised (``PolicyError`` as ``Refused``), ``Unavailable`` when no guard listens or answers
-    in time: whether the act was done is then for its history to say.
+    Raises what the guard raised (``PolicyError`` as ``Refused``), ``NotRunning`` when no guard listens, and
+    ``Unavailable`` when none answers in time: whether the act was done is then for its history to say.
     """
     request = json.dumps({"verb": verb, "args": dict(args), "by": by}).encode() + b"\n"
     if len(request) > REQUEST_BYTES_MAX:
@@ -41,7 +45,7 @@ def ask(path: Path, verb: str, args: Mapping[str, Any], by: str, timeout_s: floa
                 guard.sendall(request)
             line = _read_line(guard, ends_at)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unavailable(f"no guard listens at {path}: is it running, with this --data?") from None
+            raise NotRunning(f"no guard listens at {path}: is it running, with this --data?") from None
         except PermissionError:
             raise Refused(f"{path} is another user's guard: ask as that user") from None
         except TimeoutError:

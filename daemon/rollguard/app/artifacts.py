@@ -71,7 +71,7 @@ class ArtifactWriter:
             path = await asyncio.to_thread(folder.write, name, await self._files(job))
             await asyncio.to_thread(folder.prune, self._guard.record.state.newest_at)
             log.info("artifacts of rollback %s are in %s", job.goal.incident, path)
-        except GuardError as error:
+        except Exception as error:  # noqa: BLE001  (a full disk, or our own bug: the rollback goes on)
             log.error("no artifacts of rollback %s: %s", job.goal.incident, error)  # noqa: TRY400  (no stack for a full disk)
 
     async def _files(self, job: _Job) -> dict[str, str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 
 from rollguard import __version__
@@ -26,18 +24,23 @@ from rollguard.web.server import Views, WebServer, parse_listen
 
 STOP_S = 4.0
 """How long the loops get to end; shutdown is a crash announced in advance."""
-EXIT_S = 4.8
 DONE, PROBLEM = 0, 1
 log = logging.getLogger("rollguard")
 
 
-async def run_daemon(options: Options) -> int:
-    """Guard until told to stop (returns 0) or something breaks (1). Raises ``CannotStart`` with nothing touched."""
+OnEnd = Callable[[int], None]
+
+
+async def run_daemon(options: Options, on_end: OnEnd = lambda code: None) -> int:
+    """Guard until told to stop (returns 0) or something breaks (1). Raises ``CannotStart`` with nothing touched.
+
+    ``on_end`` is told the exit code when the end begins, which may take ``STOP_S`` and what closing takes.
+    """
     async with AsyncExitStack() as stack:
-        return await _guard(options, stack)
+        return await _guard(options, stack, on_end)
 
 
-async def _guard(options: Options, stack: AsyncExitStack) -> int:
+async def _guard(options: Options, stack: AsyncExitStack, on_end: OnEnd) -> int:
     read = fingerprint(options.config)
     policies = _policies(options)
     transport = AiohttpTransport()
@@ -56,7 +59,7 @@ async def _guard(options: Options, stack: AsyncExitStack) -> int:
     for target in targets.values():
         await target.start()
     log.info("on duty for %s; http://%s serves /metrics and /-/healthy", ", ".join(targets), web.address)
-    return await _until_told(targets, reloader)
+    return await _until_told(targets, reloader, on_end)
 
 
 def _policies(options: Options) -> tuple[Policy, ...]:
@@ -108,17 +111,18 @@ async def _serve(
     return web
 
 
-async def _until_told(targets: dict[str, Target], reloader: Reloader) -> int:
+async def _until_told(targets: dict[str, Target], reloader: Reloader, on_end: OnEnd) -> int:
     """Run every loop until a signal comes or one of them ends, which none may."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, stop)
+        loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     work = asyncio.create_task(_work(targets, reloader), name="work")
     told = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
+    on_end(PROBLEM if work.done() else DONE)
     if not work.done():
         work.cancel()
         await asyncio.wait({work}, timeout=STOP_S)
@@ -135,14 +139,6 @@ async def _work(targets: dict[str, Target], reloader: Reloader) -> None:
         for name, target in targets.items():
             group.create_task(target.run(), name=name)
         group.create_task(reloader.watch_forever(), name="reload")
-
-
-def _stop(stop: asyncio.Event) -> None:
-    """End in time whatever happens: a thread that hangs in a system call must not keep a stopped guard alive."""
-    stop.set()
-    last_resort = threading.Timer(EXIT_S, os._exit, (DONE,))
-    last_resort.daemon = True
-    last_resort.start()
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

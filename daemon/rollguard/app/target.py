@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ TICK_S_MIN = 5.0
 """How often ticks are due for the sake of health: one late quarter of a second is no reason to restart a guard."""
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """What all targets of a process have in common."""
@@ -58,6 +62,7 @@ class Target:
         self.clock = SystemClock()
         self._shared = shared
         self._journal = journal
+        self._late_told = 0
         channels = channel_names(policy)
         self.record = Record(journal, channels, self.vitals, [self._tell])
         platform = platform_of(policy, shared.transport, shared.environ, self.clock)
@@ -123,7 +128,7 @@ class Target:
             group.create_task(self._changing.run(), name="signals")
             group.create_task(self.outbox.deliver_forever(), name="outbox")
             group.create_task(self.artifacts.write_forever(), name="artifacts")
-            group.create_task(self._measure_forever(), name="measures")
+            group.create_task(self._show_forever(), name="measures")
 
     async def pages_waiting(self) -> int:
         """How many pages are not delivered yet. Raises ``JournalError``."""
@@ -167,16 +172,22 @@ class Target:
         return loops
 
     def _tell(self, entry: ev.Recorded) -> None:
-        """Every event, once it is durable."""
-        event = entry.event
-        if isinstance(event, ev.PageQueued):
+        """Every event, once it is durable. What fails to listen must not keep the guard from acting."""
+        if isinstance(entry.event, ev.PageQueued):
             self.outbox.wake()
+        try:
+            self._show(entry)
+        except Exception:
+            log.exception("an event could not be shown")
+
+    def _show(self, entry: ev.Recorded) -> None:
+        event = entry.event
+        self._shared.on_event(entry, self.name)
+        self.artifacts.listen(event)
         if isinstance(event, ev.PolicyLoaded):
             self.view.obeys(event)
-        self.artifacts.listen(event)
         if self._shared.metrics is not None:
             self._shared.metrics.observe(event, self.name)
-        self._shared.on_event(entry, self.name)
 
     def _on_reading(self, reading: Reading) -> None:
         if self._shared.metrics is not None:
@@ -185,20 +196,29 @@ class Target:
             self._shared.metrics.probe(self.name, signal, ok)
 
     def _on_tick(self, seconds: float) -> None:
-        self.view.follow()
         if self._shared.metrics is not None:
             self._shared.metrics.tick(self.name, self.clock.now(), seconds)
 
-    async def _measure_forever(self) -> None:
-        """Levels that no event tells: once a second is often enough for whoever scrapes."""
-        metrics, late = self._shared.metrics, 0
-        while metrics is not None:
-            for _ in range(self.vitals.late_ticks - late):
-                metrics.late_tick(self.name)
-            late = self.vitals.late_ticks
-            if self.vitals.last_snapshot_at is not None:
-                metrics.snapshot(self.name, self.vitals.last_snapshot_at)
-            for finding in self.guard.findings:
-                metrics.finding(self.name, finding.rule.name, finding.value, finding.limit)
-            metrics.pages_waiting(self.name, await self.pages_waiting())
+    async def _show_forever(self) -> None:
+        """Levels that no event tells: once a second is often enough for whoever looks. Raises ``JournalError``."""
+        while True:
+            waiting = await self.pages_waiting()
+            try:
+                self._levels(waiting)
+            except Exception:
+                log.exception("the state could not be shown")
             await asyncio.sleep(1.0)
+
+    def _levels(self, waiting: int) -> None:
+        self.view.follow()
+        metrics, vitals = self._shared.metrics, self.vitals
+        if metrics is None:
+            return
+        metrics.pages_waiting(self.name, waiting)
+        for _ in range(vitals.late_ticks - self._late_told):
+            metrics.late_tick(self.name)
+        self._late_told = vitals.late_ticks
+        if vitals.last_snapshot_at is not None:
+            metrics.snapshot(self.name, vitals.last_snapshot_at)
+        for finding in self.guard.findings:
+            metrics.finding(self.name, finding.rule.name, finding.value, finding.limit)

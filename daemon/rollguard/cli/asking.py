@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rollguard.adapters.control_client import ask
+from rollguard.adapters.control_client import NotRunning, ask
 from rollguard.app.options import journal_path, socket_path
 from rollguard.cli.parser import Usage, did_you_mean
 from rollguard.core.events import Recorded
-from rollguard.errors import Unavailable
-
-
-def runs(data: Path) -> bool:
-    """Whether a guard's socket is in the data folder; it may still be a dead one's."""
-    return socket_path(data).exists()
 
 
 def asked(data: Path, verb: str, args: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -25,14 +19,10 @@ def asked(data: Path, verb: str, args: Mapping[str, Any], by: str) -> dict[str, 
 
 def asked_if_running(data: Path, verb: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
     """The guard's answer, or None when none listens in this data folder."""
-    if not runs(data):
-        return None
     try:
         return ask(socket_path(data), verb, args, "cli")
-    except Unavailable as error:
-        if str(error).startswith("no guard listens"):
-            return None
-        raise
+    except NotRunning:
+        return None
 
 
 def known_targets(data: Path) -> list[str]:

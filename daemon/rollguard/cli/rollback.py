@@ -60,11 +60,19 @@ def rollback(argv: Sequence[str], about: str) -> int:
 
     overrides = tuple(OVERRIDES.get(name.replace(" ", "-"), name) for name in args.override)
     wanted = Wanted(version=args.version, overrides=overrides, by=args.by, reason=args.reason)
-    if _is_running(args):
-        return _through_the_guard(args, wanted)
-    if args.config is None:
+    running = _is_running(args)
+    if not running and args.config is None:
         raise Usage(f"rollguard rollback: no guard runs with {args.data}: start one, or name the policy with --config")
-    return asyncio.run(_alone(args, wanted))
+    try:
+        return _through_the_guard(args, wanted) if running else asyncio.run(_alone(args, wanted))
+    except KeyboardInterrupt:
+        then = (
+            "the guard goes on with what it began"
+            if running
+            else "what it began is finished by another try, or a guard"
+        )
+        complain(f"\nrollguard: interrupted; {then}: rollguard show")
+        raise
 
 
 def _is_running(args: argparse.Namespace) -> bool:

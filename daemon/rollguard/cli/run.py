@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from rollguard import __version__
 from rollguard.app.options import DEFAULT_LISTEN, CannotStart, Options
 from rollguard.cli.parser import DONE, USAGE, Parser, complain, with_data, with_output
+
+EXIT_S = 4.8
+"""From the beginning of the end to its last instant."""
 
 
 def run(argv: Sequence[str], about: str) -> int:
@@ -37,11 +41,18 @@ def run(argv: Sequence[str], about: str) -> int:
         limit=Mode[args.mode.upper()],
     )
     try:
-        return asyncio.run(run_daemon(options))
+        return asyncio.run(run_daemon(options, _last_resort))
     except CannotStart as error:
         for problem in error.problems:
             complain(problem)
         return USAGE
+
+
+def _last_resort(code: int) -> None:
+    """End in time whatever happens: a thread that hangs in a system call must not keep a guard half alive."""
+    timer = threading.Timer(EXIT_S, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def version(argv: Sequence[str], about: str) -> int:

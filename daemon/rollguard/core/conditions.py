@@ -104,8 +104,8 @@ def _ready(seen: Situation, now: float) -> Condition:
     if seen.mode is not Mode.ENFORCE:
         mode = seen.mode.name.lower()
         return ready(FALSE, f"Mode{mode.title()}", f"the mode is {mode}: the guard would not act")
-    assert seen.case.target is not None, "no target is an interlock"
-    return ready(TRUE, "TargetProven", f"would go back to {named(seen.case.target)}")
+    target = seen.case.target
+    return ready(TRUE, "TargetProven", f"would go back to {named(target) if target else 'nothing'}")
 
 
 def _acting(state: TargetState) -> Condition:

@@ -114,8 +114,8 @@ def _would(seen: Situation, now: float) -> str:
     if seen.mode is not Mode.ENFORCE:
         does = "page" if seen.mode is Mode.PAGE else "record"
         return f"a rule that fires now would only {does}: the mode is {seen.mode.name.lower()}"
-    assert seen.case.target is not None, "no target is an interlock"
-    return f"a rule that fires now would roll back to {named(seen.case.target)}"
+    target = seen.case.target
+    return f"a rule that fires now would roll back to {named(target) if target else 'nothing'}"
 
 
 # -- for people --------------------------------------------------------------------------------------------------------

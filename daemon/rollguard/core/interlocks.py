@@ -93,7 +93,7 @@ def _onset(case: Case, now: float) -> str | None:
     acting = [f for f in case.findings if f.firing]
     old = [f.rule.name for f in acting if f.rule.name in case.candidate.born_into]
     if acting and len(old) == len(acting):
-        return f"{text.listing(old)} was firing before the release came"
+        return f"{text.listing(old)} fired already before the release came"
     return None
 
 

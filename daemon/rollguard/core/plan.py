@@ -54,8 +54,8 @@ def floor(machines: Sequence[Machine], settings: Rollback) -> int:
 
 
 def _awake(machines: Sequence[Machine]) -> list[Machine]:
-    """Who serves, or should: a standby only once it was started; who crashed does not sleep."""
-    return [m for m in machines if m.state not in ASLEEP or (m.crashed and not m.standby)]
+    """Who serves, or should: who crashed does not sleep."""
+    return [m for m in machines if not m.standby and (m.state not in ASLEEP or m.crashed)]
 
 
 def _share(ratio: float, count: int) -> int:

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 
 
 def percent(ratio: float) -> str:
-    """0.0312 → ``3.1 %``."""
+    """0.0312 → ``3.1 %``; what is not nothing is never shown as 0."""
     value = ratio * 100
-    return f"{value:.0f} %" if value >= 10 or value == int(value) else f"{value:.1f} %"
+    return "under 0.1 %" if 0 < value < 0.05 else f"{_tenths(value)} %"
 
 
 def seconds(value_s: float) -> str:
     """90 → ``1 m 30 s``; 0.25 → ``250 ms``."""
-    if value_s < 1:
+    if value_s < 0.9995:
         return f"{value_s * 1000:.0f} ms"
-    if value_s < 60:
-        return f"{value_s:.1f} s" if value_s != int(value_s) else f"{value_s:.0f} s"
+    if value_s < 59.95:
+        return f"{_tenths(value_s)} s"
     parts = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
     rest = round(value_s)
     words: list[str] = []
@@ -26,6 +26,10 @@ def seconds(value_s: float) -> str:
         if count:
             words.append(f"{count} {unit}")
     return " ".join(words[:2])
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def clock(at: float) -> str:

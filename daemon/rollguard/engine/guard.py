@@ -8,7 +8,7 @@ from dataclasses import replace
 from rollguard.core import events as ev
 from rollguard.core import messages, text
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, decide
-from rollguard.core.finding import BY_PEOPLE, Finding, RuleState
+from rollguard.core.finding import Finding, RuleState
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.interlocks import Case
 from rollguard.core.judge import judge_all
@@ -87,8 +87,7 @@ class Guard:
         await self._mind_people(now)
         await self._mind_the_mix(now)
         await self._mind_the_platform(now)
-        if self.mode is not Mode.OBSERVE:
-            await self.respond.tidy(now)
+        await self.respond.tidy(now, self.mode)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
         record = self.record.state.record(candidate) if candidate else None
@@ -157,11 +156,7 @@ class Guard:
                 pass
 
     async def _drive(self) -> None:
-        goal = self.record.state.goal
-        if goal is not None and goal.trigger not in BY_PEOPLE and self.mode is not Mode.ENFORCE:
-            await self.respond.lay_down(self.mode, self.watch.snapshot)
-        else:
-            await self.respond.drive(self.watch.snapshot)
+        await self.respond.drive(self.watch.snapshot, self.mode)
         self._clean_since = self._calm_since = None
 
     async def _calm(self, snapshot: Snapshot, now: float) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rollguard.core import events as ev
 from rollguard.core import messages
 from rollguard.core.decide import PageDecision, RollBack
+from rollguard.core.finding import BY_PEOPLE
 from rollguard.core.interlocks import named
 from rollguard.core.lifecycle import DigestRecord, Incident
 from rollguard.core.model import Mode, Snapshot
@@ -23,6 +24,7 @@ from rollguard.errors import Conflict, Refused, Unavailable
 from rollguard.ports import Clock, Platform
 
 TIDY_EVERY_S = 30.0
+TIDY_TRIES = 40
 
 
 class Responder:
@@ -36,6 +38,7 @@ class Responder:
         self._observed: frozenset[str] = frozenset()
         self._one_at_a_time = asyncio.Lock()
         self._tidy_at = 0.0
+        self._tidied = 0
 
     async def tell(self, decision: PageDecision, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
         """Say a reason once an incident. After the guard has acted, or handed over, it keeps quiet."""
@@ -126,14 +129,20 @@ class Responder:
         )
         return incident
 
-    async def drive(self, snapshot: Snapshot | None) -> None:
-        """Carry the goal to its end, in this life or on behalf of an earlier one, and say how it ended."""
-        incident = self._record.state.incident
+    async def drive(self, snapshot: Snapshot | None, mode: Mode = Mode.ENFORCE) -> None:
+        """Carry the goal to its end, in this life or on behalf of an earlier one, and say how it ended.
+
+        A life that may not act hands an earlier one's goal over, unless a person had set it.
+        """
+        incident, goal = self._record.state.incident, self._record.state.goal
         assert incident is not None
-        outcome, sentence = await Executor(self._platform, self._record, self._clock, self.policy.rollback).drive()
+        assert goal is not None
+        if mode is not Mode.ENFORCE and goal.trigger not in BY_PEOPLE:
+            outcome, sentence = "paused", f"the mode is {mode.name.lower()} now"
+        else:
+            outcome, sentence = await Executor(self._platform, self._record, self._clock, self.policy.rollback).drive()
         now = self._clock.now()
-        goal = incident.goal
-        target = self._record.state.record(goal.target) if goal else None
+        target = self._record.state.record(goal.target)
         ended = ev.GoalEnded(at=now, incident=incident.id, outcome=outcome, sentence=sentence)
         if outcome == "restored":
             await self._record.add(ended)
@@ -151,23 +160,15 @@ class Responder:
         )
         await self._record.add(ended, pages=[page])
 
-    async def lay_down(self, mode: Mode, snapshot: Snapshot | None) -> None:
-        """Hand over the goal of an earlier life that this one may not pursue. Writes nothing outside."""
-        incident, now = self._record.state.incident, self._clock.now()
-        assert incident is not None
-        sentence = f"the mode is {mode.name.lower()} now"
-        summary = f"the rollback stopped (paused): {sentence}. It is handed over to you"
-        ended = ev.GoalEnded(at=now, incident=incident.id, outcome="paused", sentence=sentence)
-        page = self._page(incident.id, summary, snapshot, now, about="handed over: paused", severity=Severity.CRITICAL)
-        await self._record.add(ended, pages=[page])
-
-    async def tidy(self, now: float) -> None:
+    async def tidy(self, now: float, mode: Mode) -> None:
         """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""
         incident = self._record.state.incident
         goal = incident.goal if incident else None
-        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome or now < self._tidy_at:
+        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome:
             return
-        self._tidy_at = now + TIDY_EVERY_S
+        if mode is Mode.OBSERVE or now < self._tidy_at or self._tidied >= TIDY_TRIES:
+            return
+        self._tidy_at, self._tidied = now + TIDY_EVERY_S, self._tidied + 1
         status = "complete" if goal.outcome == "restored" else "failed"
         await ReleaseRow(self._platform, Steps(self._record, self._clock)).close(status, goal.outcome, tries=1)
 

@@ -62,11 +62,12 @@ class ReleaseRow:
         goal = self._steps.goal
         assert goal.row_id is not None
         story = {"incident": goal.incident, "because": goal.trigger, **note}
-        for attempt in range(tries):
+        for attempt in range(1, tries + 1):
             try:
                 await self._platform.mark_release(goal.row_id, status, story)
-                return
             except Unavailable:
-                if attempt == tries - 1:
+                if attempt == tries:
                     raise
-                await asyncio.sleep(2.0**attempt / 2)
+                await asyncio.sleep(2.0**attempt / 4)
+            else:
+                return

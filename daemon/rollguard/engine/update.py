@@ -88,12 +88,12 @@ class MachineUpdate:
         if expected is not None and current.instance_id != expected:
             raise Stopped("yielded", f"machine {held.machine} was changed by somebody else")
         asleep = current.state in ASLEEP and not current.crashed
-        if skip_launch and not asleep:
+        if skip_launch and not asleep and not current.standby:
             return False  # somebody woke it: it serves now
         snapshot = await self._platform.snapshot()
         self._check_end(snapshot)
         peers = [m for m in snapshot.managed if m.group == current.group]
-        if current.healthy_routable and not spare(peers, self._settings):
+        if current.healthy_routable and not current.standby and not spare(peers, self._settings):
             return False
         return await self._send(held, current, skip_launch=asleep)
 
