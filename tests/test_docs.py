@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 from rollguard.cli.main import VERBS, main
 from rollguard.config.loader import load_policy
 from rollguard.config.schema import json_schema
-from rollguard.core.events import EVENTS, Event
+from rollguard.core.event_json import EVENTS
+from rollguard.core.events import Event
 from rollguard.core.finding import Finding, RuleState, Trigger
 from rollguard.core.interlocks import PRECONDITIONS, TABLE, Refusal
 from rollguard.core.lifecycle import DigestRecord

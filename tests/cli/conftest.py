@@ -27,8 +27,8 @@ def home(fly: Fly, tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def own(fly: Fly, tmp_path: Path, request: pytest.FixtureRequest) -> Home:
-    """A policy for an app of its own, on release v1: one machine, or as many as its parameter says."""
+def own(fly: Fly, tmp_path: Path) -> Home:
+    """A policy for an app of its own: one machine on release v1."""
     app = f"shop-{next(_numbers)}"
-    fly.app(app, machines=getattr(request, "param", 1))
+    fly.app(app)
     return Home(tmp_path, fly, app)

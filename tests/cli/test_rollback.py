@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from rollguard.core.events import GoalEnded, GoalSet, Proven, Verified
 from tests.cli.running import Home, until
 
@@ -31,7 +29,6 @@ def ship_v2(home: Home) -> set[str]:
     return before
 
 
-@pytest.mark.parametrize("own", [2], indirect=True, ids=["2 machines"])
 def test_a_rollback_through_the_guard_is_planned_asked_told_and_kept(own: Home) -> None:
     with own.guard():
         before = ship_v2(own)
@@ -53,7 +50,7 @@ def test_a_rollback_through_the_guard_is_planned_asked_told_and_kept(own: Home) 
 
         done = own.rollguard("rollback", own.app, "--reason", "slow", "--by", "ada", typed="yes\n")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("is healthy on the target") == 2
+        assert done.stdout.count("is healthy on the target") == 1
         assert "by hand (ada): slow" in done.stdout
         assert own.fly.digests(own.app) == before
         until(lambda: kinds(own, Verified) == 1, "the restored release is verified")

@@ -167,6 +167,12 @@ def test_a_release_of_which_no_machine_is_started_cannot_be_seen() -> None:
     assert (found.state, found.sentence) == (BLIND, "no readings of health: no machine of the release is started")
 
 
+def test_an_app_that_is_scaled_to_zero_is_not_a_guard_that_is_blind() -> None:
+    asleep = a_view(cohort=(a_tenure("m1", started=False, resting=True),))
+    found = judge(a_rule(THREE_IN_A_ROW), evidence(view=asleep, policy=NO_EDGE), NOON)
+    assert (found.state, found.sentence) == (CLEAR, "every machine of the release sleeps: health was not asked")
+
+
 @pytest.mark.parametrize("age_s, state", [(0.0, CLEAR), (18.0, CLEAR), (18.1, BLIND)])
 def test_a_release_whose_first_machine_still_boots_is_given_its_time(age_s: float, state: RuleState) -> None:
     """Every deploy begins like this; three rounds, a timeout and a second later nobody having started is blindness."""

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.core import events as ev
-from rollguard.core.events import EVENTS, Event, from_json, to_json
+from rollguard.core.event_json import EVENTS, from_json, to_json
+from rollguard.core.events import Event
 from rollguard.core.lifecycle import DIGESTS_MAX, REPORTS_MAX, ROLLBACKS_MAX, TargetState, Update, apply, replay
 from tests.builders import BAD, GOOD, NOON, OLDER, recorded
 

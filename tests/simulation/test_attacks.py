@@ -15,9 +15,9 @@ import pytest
 
 from rollguard.core import events as ev
 from rollguard.core.model import Mode
-from rollguard.core.policy import Crashed, Rollback, Verify
+from rollguard.core.policy import Verify
 from tests.simulation.siege import QUICK, Siege, besiege
-from tests.simulation.stage import BAD, FINE, GOOD, GUARD
+from tests.simulation.stage import BAD, GOOD, GUARD
 from tests.simulation.trouble import KINDS, WRITES
 
 # -- the wire ----------------------------------------------------------------------------------------------------------
@@ -318,30 +318,36 @@ def test_a_clock_jump_in_the_middle_of_a_rollback_disturbs_nothing() -> None:
 
 
 def test_after_a_disk_is_full_at_any_append_nothing_is_written_outside_and_the_next_life_finishes() -> None:
-    appends = 0
-    full_at = 1
-    while full_at <= max(appends, 1):
+    for full_at in range(200):
+        hit = []
 
-        async def story(siege: Siege, left: int = full_at) -> None:
-            nonlocal appends
+        async def story(siege: Siege, writes_left: int = full_at, hit: list[bool] = hit) -> None:
             await siege.stage.deploy(BAD)
-            await siege.until(lambda: siege.guard.record.state.incident or siege.guard.watch.want_leases)
-            before = len(siege.stage.disk.events)
-            siege.stage.full.writes_left = left
-            await siege.until(lambda: siege.task.done() or siege.stage.app.releases[-1].status == "complete")
-            await asyncio.gather(siege.task, return_exceptions=True) if siege.task.done() else None
+            await siege.until(lambda: siege.guard.watch.want_leases)
+            siege.stage.full.writes_left = writes_left
+            await siege.until(lambda: siege.task.done() or _rolled_back(siege))
             if siege.task.done():
-                failed_at, ledger = siege.stage.full.failed_at, siege.stage.app.ledger
-                assert failed_at is not None
-                late = [e for e in ledger.events if e["owner"] == GUARD and e["at"] > failed_at + 0.1]
-                assert {e["kind"] for e in late} <= {"lease_release"}, late
-            appends = max(appends, len(siege.stage.disk.events) - before)
+                await asyncio.gather(siege.task, return_exceptions=True)
+                await _nothing_was_written_since_the_disk_was_full(siege)
+                hit.append(True)
             siege.stage.full.writes_left = math.inf
-            await siege.die()
-            siege.rise()
+            await siege.die_and_rise()
             await siege.ended()
 
         after = besiege(story, settle_s=20)
         assert after.stage.digests == {GOOD.digest}, (full_at, after.pages)
-        full_at += 1
-    assert full_at > 20
+        if not hit:
+            break
+    assert 20 < full_at < 199
+
+
+async def _nothing_was_written_since_the_disk_was_full(siege: Siege) -> None:
+    failed_at = siege.stage.full.failed_at
+    assert failed_at is not None
+    late = [e for e in siege.stage.app.ledger.events if e["owner"] == GUARD and e["at"] > failed_at + 0.05]
+    assert {e["kind"] for e in late} <= {"lease_release"}, late
+
+
+def _rolled_back(siege: Siege) -> bool:
+    newest = siege.stage.app.releases[-1]
+    return newest.user == GUARD and newest.status == "complete"

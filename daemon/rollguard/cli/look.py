@@ -10,7 +10,8 @@ from rollguard.cli import asking
 from rollguard.cli import show as screen
 from rollguard.cli.parser import DONE, PROBLEM, Parser, Usage, complain, with_data, with_output
 from rollguard.core import text
-from rollguard.core.events import Decided, GoalEnded, IncidentClosed, IncidentOpened, Recorded, Verified, to_json
+from rollguard.core.event_json import to_json
+from rollguard.core.events import Decided, GoalEnded, IncidentClosed, IncidentOpened, Recorded, Verified
 from rollguard.core.explain import explain_incident
 from rollguard.core.report import story
 from rollguard.core.status import journal_object

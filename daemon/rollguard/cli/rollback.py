@@ -28,7 +28,8 @@ from rollguard.cli.parser import (
     with_why,
 )
 from rollguard.core import text
-from rollguard.core.events import Event, GoalEnded, Recorded, to_json
+from rollguard.core.event_json import to_json
+from rollguard.core.events import Event, GoalEnded, Recorded
 from rollguard.core.finding import Trigger
 from rollguard.core.interlocks import TABLE, overridable
 from rollguard.core.report import said
@@ -66,11 +67,7 @@ def rollback(argv: Sequence[str], about: str) -> int:
     try:
         return _through_the_guard(args, wanted) if running else asyncio.run(_alone(args, wanted))
     except KeyboardInterrupt:
-        then = (
-            "the guard goes on with what it began"
-            if running
-            else "what it began is finished by another try, or a guard"
-        )
+        then = "the guard goes on" if running else "what was begun is finished by another try, or by a guard"
         complain(f"\nrollguard: interrupted; {then}: rollguard show")
         raise
 

@@ -156,13 +156,12 @@ def _interlocks(written: BaseModel | None, complaints: Complaints) -> core.Inter
     if not isinstance(written, schema.Interlocks):
         return core.Interlocks()
     path: Path = ("interlocks",)
-    for key, length in (("watch", written.watch), ("proven_after", written.proven_after)):
+    for key, length in (("proven_after", written.proven_after),):
         if length > written.release_age:
             message = f"{key} is longer than release_age"
             complaints.value((*path, key), Wrong(message, wanted="as short as release_age"))
     return core.Interlocks(
         release_age_s=written.release_age,
-        watch_s=written.watch,
         onset_after_release=written.onset == "after_release",
         proven_after_s=written.proven_after,
         furthest_releases=written.furthest.releases,

@@ -124,7 +124,6 @@ class Interlocks(Section):
     """Reasons not to act although a rule fires; a person is paged instead."""
 
     release_age: Positive = doc("Older than this, it was not the release: page.", default="24h")
-    watch: Positive = doc("How long after its deploy a release is watched most closely.", default="1h")
     onset: Literal["after_release", "any"] = doc(
         "`after_release`: what was broken before the deploy pages; `any`: it does not matter.", default="after_release"
     )
@@ -148,7 +147,10 @@ class Rollback(Section):
     max_unavailable: Percent = doc("Most machines of a group in flight at once.", default="25%")
     healthy_floor: Percent = doc("Never take down a healthy machine below this share of a group.", default="75%")
     wait_timeout: Positive = doc("Longest wait for one machine to be healthy.", default="5m")
-    stability: Duration = doc("How long a machine without checks must run to count as healthy.", default="15s")
+    stability: Duration = doc(
+        "How long a machine must stay healthy to count as updated, and nothing fire until an incident is over.",
+        default="15s",
+    )
     pause_between: Duration = doc("Pause between a machine going healthy and the next going down.", default="10s")
     deadline: Positive = doc("Longest time for the whole rollback; then people take over.", default="15m")
 

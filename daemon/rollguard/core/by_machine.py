@@ -19,6 +19,7 @@ from rollguard.core.policy import Condition, Crashed, Failing, Rule, Scope, Sign
 
 
 def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> Finding:
+    """Probes that fail k in a row, or k of n, on enough of the cohort's machines or at the edge."""
     signal = evidence.policy.signal(condition.signal)
     ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
     finding = _by_quorum(rule, evidence, signal, ask, now)
@@ -67,6 +68,7 @@ def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], A
 
 
 def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) -> Finding:
+    """A value beyond its limit for as long as the rule says, on enough of the cohort's machines."""
     signal = evidence.policy.signal(condition.key.partition(".")[0])
     ask = lambda subject, since: threshold_answer(condition, signal, evidence, subject, since, now)
     return _by_quorum(rule, evidence, signal, ask, now)
@@ -151,6 +153,8 @@ def _by_quorum(
         return finding(RuleState.FIRING, sentence, Blame.MACHINE, breaching)
     asked = [*answers, *([edge] if edge is not None else [])]
     youngest = max((t.since for t in view.cohort), default=-math.inf)
+    if not asked and view.asleep:
+        return finding(RuleState.CLEAR, f"every machine of the release sleeps: {signal.name} was not asked")
     if not asked and now - youngest <= stale_after_s(signal):
         return finding(RuleState.CLEAR, f"no machine of the release is started yet: {signal.name} was not asked")
     silent = [a for a in asked if a.say is Say.NOTHING]

@@ -25,6 +25,7 @@ class Tenure:
     started: bool
     started_at: float | None
     exits: tuple[Exit, ...] = ()
+    resting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,11 @@ class View:
     whole: bool = True
     whole_since: float = 0.0
     deploying: bool = False
+
+    @property
+    def asleep(self) -> bool:
+        """Whether every machine of the cohort rests because nobody needs it now."""
+        return bool(self.cohort) and all(t.resting for t in self.cohort)
 
     @property
     def serving(self) -> tuple[Tenure, ...]:
@@ -73,6 +79,7 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         started=machine.started,
         started_at=machine.started_at,
         exits=machine.exits,
+        resting=machine.state in {"stopped", "suspended"} and not machine.crashed,
     )
 
 

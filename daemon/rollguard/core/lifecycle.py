@@ -102,6 +102,7 @@ class TargetState:
     digests: tuple[DigestRecord, ...] = ()
     rollbacks: tuple[PastRollback, ...] = ()
     reports: tuple[ev.Reported, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
     pause: ev.PauseSet | None = None
     hold: ev.HoldSet | None = None
     deploying: ev.DeployBegan | None = None
@@ -275,6 +276,7 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.GoalEnded: _goal_ended,
     ev.Verified: lambda s, e: _in_incident(s, lambda i: replace(i, phase="open")),
     ev.IncidentClosed: lambda s, e: replace(s, incident=None),
+    ev.RuleChanged: lambda s, e: replace(s, rules={**s.rules, e.rule: e.after}),
     ev.PauseSet: lambda s, e: replace(s, pause=e),
     ev.PauseLifted: lambda s, e: replace(s, pause=None),
     ev.HoldSet: lambda s, e: replace(s, hold=e),

@@ -107,7 +107,9 @@ def section(about: str, findings: Sequence[Finding] = (), refusals: Sequence[Ref
     reasons = about.split("|")
     if "would roll back" in reasons:
         return "would-roll-back"
-    return "a-rule-is-firing" if reasons[0].startswith("rule ") else _slug(reasons[0].partition(":")[0])
+    if any(reason.startswith("rule ") for reason in reasons):
+        return "a-rule-is-firing"
+    return _slug(reasons[0].partition(":")[0])
 
 
 def _slug(words: str) -> str:

@@ -216,7 +216,6 @@ class Interlocks:
     """Reasons not to act although a rule fires, as the team set them."""
 
     release_age_s: float = 86400.0
-    watch_s: float = 3600.0
     onset_after_release: bool = True
     proven_after_s: float = 600.0
     furthest_releases: int = 1

@@ -160,7 +160,7 @@ class Guard:
         self._clean_since = self._calm_since = None
 
     async def _calm(self, snapshot: Snapshot, now: float) -> None:
-        """An incident ends when nothing has fired for a while."""
+        """An incident ends when nothing has fired for as long as a restored release must settle."""
         incident: Incident | None = self.record.state.incident
         if any(f.state is RuleState.PENDING for f in self.findings):
             self._calm_since = None
@@ -168,7 +168,7 @@ class Guard:
             self._calm_since = now
         if incident is None or self._calm_since is None or incident.phase != "open":
             return
-        if now - self._calm_since >= self.policy.rollback.stability_s:
+        if now - self._calm_since >= self.policy.verify.settle_s:
             await self.respond.recovered(incident, snapshot, now)
 
     def evidence(self, candidate: str) -> Evidence:
@@ -258,8 +258,8 @@ class Guard:
 
     async def _note(self, findings: tuple[Finding, ...], now: float) -> None:
         """Record every rule that changed its state."""
-        before = {f.rule.name: f.state for f in self.findings}
-        changed = [f for f in findings if f.state is not before.get(f.rule.name, RuleState.CLEAR)]
+        before = self.record.state.rules
+        changed = [f for f in findings if f.state != before.get(f.rule.name, RuleState.CLEAR)]
         self.findings = findings
         self.watch.firing = {f.rule.name: f.since for f in findings if f.firing}
         self.watch.want_leases = any(f.state in {RuleState.FIRING, RuleState.PENDING} for f in findings)

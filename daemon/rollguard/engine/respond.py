@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from rollguard.core import events as ev
 from rollguard.core import messages
 from rollguard.core.decide import PageDecision, RollBack
-from rollguard.core.finding import BY_PEOPLE
+from rollguard.core.finding import BY_PEOPLE, RuleState
 from rollguard.core.interlocks import named
-from rollguard.core.lifecycle import DigestRecord, Incident
+from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Policy
@@ -163,14 +163,21 @@ class Responder:
     async def tidy(self, now: float, mode: Mode) -> None:
         """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""
         incident = self._record.state.incident
-        goal = incident.goal if incident else None
-        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome:
-            return
-        if mode is Mode.OBSERVE or now < self._tidy_at or self._tidied >= TIDY_TRIES:
+        goal = self._untidy(incident) if incident else None
+        if goal is None or now < self._tidy_at:
             return
         self._tidy_at, self._tidied = now + TIDY_EVERY_S, self._tidied + 1
+        if mode is Mode.OBSERVE:
+            return
         status = "complete" if goal.outcome == "restored" else "failed"
         await ReleaseRow(self._platform, Steps(self._record, self._clock)).close(status, goal.outcome, tries=1)
+
+    def _untidy(self, incident: Incident) -> Goal | None:
+        """The ended goal whose row is still open, as long as it is worth trying."""
+        goal = incident.goal
+        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome:
+            return None
+        return goal if self._tidied < TIDY_TRIES else None
 
     async def verified(self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float) -> None:
         goal = incident.goal
@@ -222,11 +229,16 @@ class Responder:
         await self._record.add(closed, pages=[page] if incident.said else [])
 
     async def recovered(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
-        """Nothing has fired for a while, and nobody needs to do anything any more."""
+        """Nothing has fired for a while. Where the guard had acted and could not call it restored, the alert stays
+        open all the same: somebody has to look.
+        """
+        if self._untidy(incident):
+            return
         summary = f"recovered: {incident.sentence}"
         page = self._page(incident.id, summary, snapshot, now, about="recovered", severity=Severity.INFO, resolve=True)
         closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="recovered", sentence=summary)
-        await self._record.add(closed, pages=[page] if incident.said else [])
+        alert_is_ours_to_end = incident.goal is None and incident.said
+        await self._record.add(closed, pages=[page] if alert_is_ours_to_end else [])
 
     async def notice(self, summary: str, about: str, now: float, *, resolve: bool = False) -> None:
         """Tell people something that belongs to no incident."""
@@ -287,6 +299,6 @@ def _has_acted(incident: Incident, candidate: DigestRecord) -> bool:
 
 def _tokens(decision: PageDecision) -> frozenset[str]:
     """What a page is about: the rules that fire and what holds the act. Each is said once an incident."""
-    rules = {f"rule {f.rule.name}" for f in decision.findings}
+    rules = {f"{'blind on' if f.state is RuleState.BLIND else 'rule'} {f.rule.name}" for f in decision.findings}
     holds = {f"held by {r.name}" for r in decision.refusals}
     return frozenset(rules | holds | ({"would roll back"} if decision.would_roll_back else set()))

@@ -23,6 +23,10 @@ def tick_s(guard: Guard) -> float:
     return min(1.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=1.0) / 2))
 
 
+ALARM_AT = 3
+Alarm = Callable[[int, str], Awaitable[None]]
+
+
 class Exchangeable:
     """Loops, by name, that others can take the place of while everything else goes on."""
 
@@ -63,11 +67,17 @@ async def watch_over(
         await guard.tick()
         on_tick(clock.now() - began)
 
+    async def alarm(failures: int, error: str) -> None:
+        """A guard that cannot judge any more says so; and says when it can again."""
+        if failures in {0, ALARM_AT}:
+            words = f"blind: the guard's own loop fails, {error}" if failures else "the guard's own loop works again"
+            await guard.respond.notice(words[:500], "loop", clock.now(), resolve=not failures)
+
     async with asyncio.TaskGroup() as group:
         for name, loop in polls(guard.watch, record, clock, sources).items():
             group.create_task(loop(), name=name)
         group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
-        group.create_task(_bear(tick, lambda: tick_s(guard), record, clock), name="ticks")
+        group.create_task(_bear(tick, lambda: tick_s(guard), record, clock, alarm), name="ticks")
 
 
 def polls(watch: Watch, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> dict[str, Loop]:
@@ -85,7 +95,11 @@ async def _look_for_ever(watch: Watch, record: Record, clock: Clock, guard: Guar
 
 
 async def _bear(
-    act: Callable[[], Awaitable[object]], every_s: Callable[[], float], record: Record, clock: Clock
+    act: Callable[[], Awaitable[object]],
+    every_s: Callable[[], float],
+    record: Record,
+    clock: Clock,
+    alarm: Alarm | None = None,
 ) -> Never:
     """Do it again and again. What fails is recorded once, backed off from, and tried again: one target's bug is that
     target's blindness, not the end of the guard. A journal or an invariant that fails does end it.
@@ -96,6 +110,8 @@ async def _bear(
         pause_s = every_s()
         try:
             await act()
+            if alarm is not None and failures >= ALARM_AT:
+                await alarm(0, "")
             failures = 0
         except (JournalError, AssertionError):
             raise
@@ -106,6 +122,8 @@ async def _bear(
             failures += 1
             pause_s = min(2.0**failures, PAUSE_S_MAX)
             await _say(record, clock, f"{type(error).__name__}: {error}", failures)
+            if alarm is not None:
+                await alarm(failures, f"{type(error).__name__}: {error}")
         await asyncio.sleep(min(pause_s, max(0.05, began + pause_s - clock.now())))
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from rollguard.core.events import Event, Recorded, to_json
+from rollguard.core.event_json import to_json
+from rollguard.core.events import Event, Recorded
 from rollguard.telemetry.sentences import said
 from rollguard.telemetry.text import safe
 

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rollguard.core.events import Event, Recorded, from_json, to_json
+from rollguard.core.event_json import from_json, to_json
+from rollguard.core.events import Event, Recorded
 from rollguard.core.pages import Page, Severity
 from rollguard.errors import JournalError
 
