@@ -206,7 +206,7 @@ def test_killed_at_any_write_and_again_in_the_next_life_it_finishes_once(kind: s
         await siege.until(lambda: siege.guard.record.state.goal)
         for _ in range(2):
             fault = siege.trouble.on(kind, act=kill, lost=True, takes_effect=False)
-            await siege.until(lambda: fault.times == 0 or siege.guard.record.state.goal is None)
+            await siege.until(lambda fault=fault: fault.times == 0 or siege.guard.record.state.goal is None)
             await siege.die()
             await asyncio.sleep(2)
             siege.rise()

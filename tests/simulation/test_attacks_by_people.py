@@ -9,7 +9,19 @@ import pytest
 
 from rollguard.core import events as ev
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, Crashed, Quorum, Reported, Rollback, Rule
+from rollguard.core.policy import (
+    Action,
+    Crashed,
+    Failing,
+    HttpSignal,
+    Quorum,
+    Reported,
+    Rollback,
+    Rule,
+    Scope,
+    Signal,
+)
+from rollguard.localfly import host
 from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.siege import QUICK, Siege, besiege
 from tests.simulation.stage import APP, BAD, FINE, GOOD, GUARD
@@ -18,6 +30,9 @@ from tests.simulation.trouble import WRITES
 NONE = {"rollguard.migration": "none"}
 CRASHING = Image.build(f"registry.fly.io/{APP}:deployment-CRASH", Behaviour(crash_after_s=1.0), labels=NONE)
 DYING = Image.build(f"registry.fly.io/{APP}:deployment-DYING", Behaviour(crash_after_s=7.0), labels=NONE)
+
+WORSE = Image.build(f"registry.fly.io/{APP}:deployment-WORSE", Behaviour(error_share=1.0, latency_s=0.2), labels=NONE)
+EITHER = Quorum(machines=0.5, or_edge=True)
 
 # -- deployers ---------------------------------------------------------------------------------------------------------
 
@@ -137,7 +152,10 @@ def test_hands_on_a_machine_in_the_middle_of_a_rollback_break_nothing(what: str,
         await siege.ended()
 
     after = besiege(story)
-    assert {m.image.digest for m in after.stage.app.present()} == {GOOD.digest}, after.pages
+    if what == "cordon":  # 3 of 4 healthy: the floor keeps them all, and that is said
+        assert after.outcomes == ["deadline"]
+    else:
+        assert {m.image.digest for m in after.stage.app.present()} == {GOOD.digest}, after.pages
 
 
 def test_a_machine_destroyed_while_it_changes_ends_the_goal_at_once() -> None:
@@ -148,7 +166,7 @@ def test_a_machine_destroyed_while_it_changes_ends_the_goal_at_once() -> None:
         lease = siege.stage.app.machines[machine].lease
         assert lease is not None
         await siege.call("DELETE", f"/v1/apps/{APP}/machines/{machine}?kill=true", nonce=lease.nonce)
-        await siege.until(lambda: siege.guard.record.state.goal is None, for_s=30)
+        await siege.until(lambda: siege.guard.record.state.goal is None, for_s=90)
 
     assert besiege(story).outcomes == ["yielded"]
 
@@ -272,6 +290,7 @@ def test_the_next_bad_release_in_an_unfinished_incident_is_said_too() -> None:
     async def story(siege: Siege) -> None:
         await siege.stage.deploy(FINE)
         await asyncio.sleep(15)
+        await siege.acts.adopt("alice", "well", None)
         await siege.stage.deploy(BAD)
         await siege.until(lambda: siege.updated)
         await siege.acts.pause("bob", "mine")
@@ -282,15 +301,13 @@ def test_the_next_bad_release_in_an_unfinished_incident_is_said_too() -> None:
         await asyncio.sleep(120)
 
     after = besiege(story)
-    assert any("paused by bob" in page and "never" not in page for page in after.pages[2:]), after.pages
+    assert any("v1" in page and "paused by bob" in page for page in after.pages[2:]), after.pages
 
 
 # -- the fleet ---------------------------------------------------------------------------------------------------------
 
 
-def _everywhere(signal: object) -> object:
-    from rollguard.core.policy import HttpSignal, Scope
-
+def _everywhere(signal: Signal) -> Signal:
     return replace(signal, scopes=frozenset({Scope.MACHINE, Scope.EDGE})) if isinstance(signal, HttpSignal) else signal
 
 
@@ -322,20 +339,15 @@ def test_a_crash_loop_is_ended_even_where_the_platform_gave_up_restarting(
     assert {m.state for m in after.stage.app.machines.values()} == {"started"}, "restored, and nobody serves"
 
 
-def test_a_restored_image_that_crashes_stops_the_rollback_at_the_first_machine() -> None:
+def test_a_restored_image_that_crashes_stops_the_rollback_at_the_first_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def the_good_one_dies(behaviour: Behaviour) -> tuple[float, int] | None:
+        return (1.0, 1) if behaviour == GOOD.behaviour else None
+
     async def story(siege: Siege) -> None:
         await siege.stage.deploy(BAD)
-        good = siege.stage.world.images._by_digest if hasattr(siege.stage.world.images, "_by_digest") else None
-        del good
         await siege.until(lambda: siege.guard.record.state.goal)
-        from rollguard.localfly import host
-
-        kept = host.dies_after
-        host.dies_after = lambda behaviour: (1.0, 1) if behaviour == GOOD.behaviour else kept(behaviour)
-        try:
-            await siege.ended()
-        finally:
-            host.dies_after = kept
+        monkeypatch.setattr(host, "dies_after", the_good_one_dies)
+        await siege.ended()
 
     after = besiege(story)
     assert after.outcomes == ["failed"]
@@ -370,8 +382,9 @@ def test_sleepers_go_last_and_stay_asleep_and_who_wakes_meanwhile_is_not_put_to_
     async def story(siege: Siege) -> None:
         sleepers = siege.machines[-2:]
         await siege.stage.deploy(BAD)
+        await asyncio.sleep(4)
         for machine in sleepers:
-            await siege.machine(machine, "stop")
+            assert await siege.machine(machine, "stop")
 
         async def wake() -> None:
             if len(siege.updated) == 4:
@@ -458,16 +471,13 @@ def test_an_app_that_comes_and_goes_is_no_storm_of_pages() -> None:
 
 
 def test_the_same_reason_in_another_incident_is_said_again() -> None:
+    wobbly = Rule(name="wobbly", condition=Failing(signal="home", k=2), then=Action.PAGE, quorum=EITHER)
+
     async def story(siege: Siege) -> None:
         await siege.acts.pause("bob", "mine")
-        await siege.stage.deploy(BAD)
-        await asyncio.sleep(60)
-        await siege.stage.deploy(FINE)
-        siege.trouble.outage(60)
-        await asyncio.sleep(100)
-        for machine in siege.machines:
-            await siege.machine(machine, "cordon")
-        await asyncio.sleep(60)
+        for image in (BAD, WORSE):
+            await siege.stage.deploy(image)
+            await asyncio.sleep(60)
 
-    after = besiege(story)
-    assert sum("paused by bob" in page for page in after.pages) == 2, after.pages
+    after = besiege(story, replace(QUICK, rules=(wobbly, *QUICK.rules)), images=(GOOD, BAD, FINE, WORSE))
+    assert sum("bad and was not rolled back" in page for page in after.pages) == 2, after.pages

@@ -130,6 +130,7 @@ class MachineUpdate:
             "fly_release_id": goal.row_id or "",
             "fly_release_version": str(goal.row_version or ""),
             "rollguard_incident": goal.incident,
+            "rollguard_release": goal.row_id or "",
         }
 
     async def settle(self, machine: str) -> None:
@@ -204,7 +205,7 @@ class MachineUpdate:
             except Unavailable:
                 await asyncio.sleep(1.0)
             seen = await self._machine(machine)
-            if seen.instance_id != instance or seen.state in {"stopped", "suspended"}:
+            if seen.instance_id != instance or seen.state in ASLEEP or not seen.managed:
                 return  # ``_settle`` says what that means
 
     async def _machine(self, machine: str) -> Machine:

@@ -13,6 +13,7 @@ from rollguard.adapters.http import excerpt
 from rollguard.core.model import Check, Exit, Lease, Machine, Release
 
 INCIDENT_KEY = "rollguard_incident"
+RELEASE_KEY = "rollguard_release"
 GONE = frozenset({"destroyed", "destroying"})
 HELPER_GROUPS = frozenset({"fly_app_release_command", "fly_app_console"})
 _DEPLOY_CHECKS = "bg_deployments_compat"
@@ -51,7 +52,7 @@ def machine_of(wire: MachineWire) -> Machine:
         exits=_exits(wire),
         release_version=_version(metadata.get("fly_release_version")),
         labels=_labels(image.labels if image else {}),
-        incident=_optional(metadata.get(INCIDENT_KEY)),
+        incident=_mark(metadata),
         config_hash=_config_hash(wire.config),
     )
 
@@ -91,6 +92,12 @@ def _exits(wire: MachineWire) -> tuple[Exit, ...]:
         for event in (wire.events or [])[:EVENTS_MAX]
         if event.type == "exit" and event.request and (exit_ := event.request.exit)
     )
+
+
+def _mark(metadata: Mapping[str, Any]) -> str | None:
+    """The guard's own mark. Later deploys carry it on, so it counts only for the release it was made with."""
+    release = metadata.get("fly_release_id")
+    return _optional(metadata.get(INCIDENT_KEY)) if metadata.get(RELEASE_KEY, release) == release else None
 
 
 def _version(text: Any) -> int | None:
