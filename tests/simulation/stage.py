@@ -138,7 +138,7 @@ class Wire:
             self._life.check()
             return await self._api.handle(ApiRequest.of(method, url, headers, body))
 
-        response = await self._trouble.carry(kind_of(method, url, headers, body), deliver)
+        response = await self._trouble.carry(kind_of(method, url, headers, body), url, deliver)
         return HttpAnswer(response.status, response.headers, response.body)
 
 
@@ -181,6 +181,7 @@ class Stage:
         self.app: App = self.world.create_app(spec, wall_clock())
         self.users = SimulatedApp(self.world, self.host, APP, wall_clock, rps=0.0)
         self.disk = MemoryDisk()
+        self.good = images[0]
         self.trouble, self.full, self.watches = Trouble(), Disk(), Watches()
         self._one_way_s = one_way_s
 

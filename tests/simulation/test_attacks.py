@@ -16,6 +16,7 @@ import pytest
 from rollguard.core import events as ev
 from rollguard.core.model import Mode
 from rollguard.core.policy import Verify
+from rollguard.engine import execute
 from tests.simulation.siege import QUICK, Siege, besiege
 from tests.simulation.stage import BAD, GOOD, GUARD
 from tests.simulation.trouble import KINDS, WRITES
@@ -191,6 +192,46 @@ def test_what_was_bad_before_the_release_is_not_its_doing() -> None:
     assert "before the release came" in " ".join(after.pages)
 
 
+def test_a_machine_whose_host_is_gone_keeps_nobody_from_acting_and_is_named_in_the_end() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        lost = siege.stage.app.machines[siege.machines[0]]
+        lost.host_status = "unreachable"
+        lost.touch(siege.guard.clock.now())
+        siege.trouble.on("lease get", "lease", where=lost.id, times=math.inf, status=408)
+        await siege.ended()
+
+    after = besiege(story, machines=8)
+    assert after.outcomes == ["failed"]
+    assert len(after.stage.updates(GUARD)) == 7
+    assert any("cannot be reached" in page for page in after.pages)
+
+
+def test_a_look_that_was_overtaken_by_a_later_one_is_forgotten() -> None:
+    async def story(siege: Siege) -> None:
+        siege.trouble.on("rows", late_s=8.0)
+        slow = asyncio.create_task(siege.guard.watch.look())
+        await asyncio.sleep(1)
+        newer = await siege.guard.watch.look()
+        await slow
+        assert siege.guard.watch.snapshot is not None
+        assert siege.guard.watch.snapshot.at >= newer.at
+
+    besiege(story)
+
+
+def test_a_mistake_of_our_own_in_the_middle_of_a_rollback_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        monkeypatch.setattr(execute, "next_step", lambda *_: {}["no such key"])
+        await siege.ended()
+
+    after = besiege(story)
+    assert after.outcomes == ["failed"]
+    assert "KeyError" in " ".join(after.pages)
+
+
 # -- the process -------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +338,7 @@ def test_after_a_clock_jump_the_guard_goes_on_judging_and_acts_when_it_may(skew_
         await asyncio.sleep(240)
         if skew_s < 0:
             assert not siege.guard.record.state.rollbacks, "before the journal's newest entry nothing is automatic"
+            assert any(f.firing for f in siege.guard.findings), "but it is judged"
             await siege.until(lambda: siege.guard.record.state.rollbacks, for_s=4000)
         await siege.ended()
 

@@ -43,13 +43,14 @@ def kind_of(method: str, url: str, headers: Mapping[str, str], body: bytes) -> s
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """Meets requests of ``kinds`` (all when empty) ``times`` times, ``since`` and ``until`` loop times.
+    """Meets requests of ``kinds`` (all when empty) ``where`` is in the address, ``times`` times, before ``until``.
 
     ``status`` None and ``lost``: no answer ever comes. ``takes_effect``: the world changes all the same. ``act`` is
     called when the request is about to arrive. ``late_s``: how much longer the message is on its way.
     """
 
     kinds: frozenset[str] = frozenset()
+    where: str = ""
     times: float = 1
     skip: int = 0
     until: float = math.inf
@@ -60,9 +61,9 @@ class Fault:
     late_s: float = 0.0
     act: Callable[[], Awaitable[object]] | None = None
 
-    def meets(self, kind: str) -> bool:
+    def meets(self, kind: str, url: str) -> bool:
         """Whether this request is met, and count it."""
-        if self.kinds and kind not in self.kinds:
+        if (self.kinds and kind not in self.kinds) or self.where not in url:
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -91,10 +92,10 @@ class Trouble:
         until = asyncio.get_running_loop().time() + for_s
         self.on(*kinds, times=math.inf, until=until, status=status, lost=status is None)
 
-    async def carry(self, kind: str, deliver: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:
+    async def carry(self, kind: str, url: str, deliver: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:
         """One request on its way."""
         self.seen.append((wall_clock(), kind))
-        fault = next((f for f in list(self.faults) if f.meets(kind)), None)
+        fault = next((f for f in list(self.faults) if f.meets(kind, url)), None)
         if fault is None:
             return await deliver()
         if fault.act is not None:

@@ -95,8 +95,7 @@ class Target:
             return
         metrics.guard(self.guard.policy, channel_names(self.guard.policy))
         for entry in recorded:
-            if not isinstance(entry.event, ev.RuleChanged):  # rules are judged anew, every life begins with all clear
-                metrics.restore(entry.event, self.name)
+            metrics.restore(entry.event, self.name)
 
     async def start(self) -> None:
         """Write down that a life begins and which policy it obeys. Raises ``JournalError``."""
