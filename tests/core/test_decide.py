@@ -107,6 +107,16 @@ def test_a_rule_cannot_borrow_another_ones_mode_or_another_ones_onset() -> None:
         assert decision.mode is PAGE
 
 
+def test_a_rule_that_may_only_page_does_not_hold_back_one_that_may_act() -> None:
+    assert isinstance(on(fires("new", mode=PAGE), fires("down")), RollBack)
+
+
+def test_of_two_that_only_the_mode_forbids_the_strongest_is_named() -> None:
+    decision = on(fires("down"), fires("dead", trigger=Trigger.HARD_DOWN), mode=PAGE)
+    assert isinstance(decision, PageDecision)
+    assert (decision.trigger, decision.would_roll_back) == (Trigger.HARD_DOWN, True)
+
+
 # -- which evidence acts -----------------------------------------------------------------------------------------------
 
 
@@ -191,6 +201,9 @@ def test_a_small_complaint_does_not_hide_that_the_guard_is_blind() -> None:
     assert isinstance(decision, PageDecision)
     assert decision.sentence.endswith("; blind on down")
     assert [f.rule.name for f in decision.findings] == ["reported-bug", "down"]
+    observed = on(fires("bug", then=Action.PAGE), blind("down"), mode=OBSERVE)
+    assert isinstance(observed, PageDecision)
+    assert [f.rule.name for f in observed.findings] == ["bug"]
 
 
 # -- promise 5, whatever the situation ---------------------------------------------------------------------------------

@@ -104,6 +104,10 @@ def test_an_old_open_row_without_lease_is_dead_after_three_reads_over_twenty_sec
     assert read(offsets, DEAD) == alive
 
 
+def test_a_row_of_exactly_a_minute_is_old() -> None:
+    assert read([0, 10, 20], rows(running(age_s=60.0))) == [True, True, False]
+
+
 def test_a_lease_in_between_starts_the_count_again() -> None:
     assert read([0, 10, 20, 30, 40, 50, 60], DEAD, DEAD, HELD, DEAD) == [True] * 5 + [False] * 2
 

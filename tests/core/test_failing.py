@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.fleet import View
+from rollguard.core.fleet import Tenure, View
 from rollguard.core.judge import judge
 from rollguard.core.model import EDGE, Reading
 from rollguard.core.policy import Failing, Quorum, Rule, Scope
@@ -80,6 +80,12 @@ def test_a_finding_says_value_limit_and_since_when() -> None:
     found = finding(readings("ok fail fail fail fail"))
     assert found.sentence == "health failed 4 in a row (HTTP 503), limit 3 since 11:59:45Z on 1 of 1 machine"
     assert (found.value, found.since, found.machines) == (4.0, NOON - 15, ("m1",))
+
+
+def test_the_onset_is_the_earliest_and_the_count_the_highest_of_all_that_fail() -> None:
+    found = finding(*fleet("ok fail fail fail", "fail fail fail fail"), view=a_view(2))
+    assert found.sentence == "health failed 4 in a row (HTTP 503), limit 3 since 11:59:45Z on 2 of 2 machines"
+    assert (found.since, found.value) == (NOON - 15, 4.0)
 
 
 def test_a_finding_of_k_of_n_says_so() -> None:
@@ -161,10 +167,25 @@ def test_too_few_machines_that_answer_to_reach_the_quorum_make_the_guard_blind()
     assert finding(*fleet("ok ok ok", "ok ok ok"), view=a_view(4)).state is CLEAR
 
 
-def test_a_release_of_which_no_machine_is_started_cannot_be_seen() -> None:
-    asleep = a_view(cohort=(a_tenure("m1", started=False),))
-    found = judge(a_rule(THREE_IN_A_ROW), evidence(view=asleep, policy=NO_EDGE), NOON)
+def unseen(*cohort: Tenure) -> Finding:
+    """None of these machines is started, and the edge is not asked."""
+    return judge(a_rule(THREE_IN_A_ROW), evidence(view=a_view(cohort=cohort), policy=NO_EDGE), NOON)
+
+
+def test_a_release_that_could_be_started_and_is_not_cannot_be_seen() -> None:
+    found = unseen(a_tenure("m1", started=False), a_tenure("m2", started=False, resting=True))
     assert (found.state, found.sentence) == (BLIND, "no readings of health: no machine of the release is started")
+
+
+def test_a_release_that_rests_because_nobody_needs_it_is_left_in_peace() -> None:
+    asleep = [a_tenure(f"m{i}", started=False, resting=True) for i in (1, 2)]
+    assert unseen(*asleep).state is CLEAR
+    assert unseen().state is BLIND, "no machine at all is something else"
+
+
+def test_a_release_whose_youngest_machine_is_only_just_coming_up_gets_its_time() -> None:
+    young, old = a_tenure("m1", started=False, since=NOON - 10), a_tenure("m2", started=False)
+    assert unseen(young, old).state is CLEAR
 
 
 def test_an_app_that_is_scaled_to_zero_is_not_a_guard_that_is_blind() -> None:

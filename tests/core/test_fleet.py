@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rollguard.core.fleet import Tenure, newest_running, track, view
 from rollguard.core.model import Machine
-from tests.builders import BAD, GOOD, LIFE, NOON, OLDER, a_machine, a_snapshot, a_tenure
+from tests.builders import BAD, GOOD, LIFE, NOON, OLDER, a_crash, a_machine, a_snapshot, a_tenure
 
 LOOK = 10.0
 """Seconds between two looks."""
@@ -75,6 +77,34 @@ def test_a_machine_that_goes_to_sleep_serves_no_longer() -> None:
     seen = view(tenures, BAD, whole_since=0.0, deploying=False)
     assert [t.machine for t in seen.cohort] == ["m1", "m2"]
     assert [t.machine for t in seen.serving] == ["m1"]
+
+
+def test_a_machine_that_starts_in_the_instant_of_the_last_look_started_then() -> None:
+    assert after(a_machine(digest=GOOD), updated_at(NOON - LOOK)).since == NOON - LOOK
+
+
+def updated_at(started_at: float) -> Machine:
+    return a_machine(instance_id="m1-2", started_at=started_at)
+
+
+@pytest.mark.parametrize(
+    "state, crashed, resting",
+    [
+        ("stopped", False, True),
+        ("suspended", False, True),
+        ("stopped", True, False),  # it fell, and was not put to sleep
+        ("started", False, False),
+        ("starting", False, False),
+    ],
+)
+def test_a_release_is_asleep_when_every_machine_was_put_to_sleep(state: str, crashed: bool, resting: bool) -> None:
+    exits = (a_crash(NOON - 60, requested=not crashed),)
+    tenures = track({}, a_snapshot(a_machine(state=state, exits=exits), a_machine("m2", state="stopped")), None, NOON)
+    assert view(tenures, BAD, whole_since=0.0, deploying=False).asleep is resting
+
+
+def test_a_release_without_machines_is_not_asleep() -> None:
+    assert not view({}, BAD, whole_since=0.0, deploying=False).asleep
 
 
 def test_machines_of_other_apps_and_those_gone_are_not_tracked() -> None:

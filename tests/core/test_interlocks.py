@@ -24,6 +24,7 @@ from tests.builders import (
     a_machine,
     a_policy,
     a_record,
+    a_release,
     a_rollback,
     a_rule,
     a_snapshot,
@@ -178,12 +179,23 @@ STANDS: list[tuple[str, Case, str]] = [
         a_case(target=replace(a_record(OTHER), version=39)),
         "what migrated the database since v39 (07e407e407e4) is unknown",
     ),
+    (
+        "migration",
+        a_case(candidate=a_record(version=44), snapshot=a_snapshot(releases=tuple(map(a_release, (44, 43, 41))))),
+        "whether release v43 migrated the database is unknown: it came and went while nobody watched",
+    ),
     ("cooldown", rolled_back(a_rollback(OTHER, ago=1799)), "the last rollback was 29 m 59 s ago"),
+    ("cooldown", rolled_back(a_rollback(OTHER, ago=DAY), a_rollback(OTHER, ago=60)), "was 1 m ago"),
     ("cooldown", found_marked(1799), "cooldown for another 1 s"),
     ("budget", rolled_back(a_rollback(ago=5 * DAY)), "this release was rolled back 1 times, the most allowed"),
     ("budget", rolled_back(*(a_rollback(OTHER, ago=h * HOUR) for h in (23, 12, 2))), "3 rollbacks within 24 h"),
     ("report budget", rolled_back(a_rollback(OTHER, ago=23 * HOUR, trigger="report")), "one rollback by a report"),
     ("config-only release", running_as(43), "release v43 has the same image as v42"),
+    (
+        "config-only release",
+        a_case(snapshot=a_snapshot(*(a_machine(f"m{v}", release_version=v) for v in (42, 43)))),
+        "release v43 has the same image as v42",  # half of the machines have it already
+    ),
     ("restored release", rolled_back(a_rollback(OTHER, BAD, ago=DAY)), "is what the guard went back to"),
     ("learning", at_first_sight(9 * MINUTE), "was there before the guard: it is only watched for another 1 m"),
     ("clock", a_case(clock_behind_s=90.0), "the clock is 1 m 30 s behind the journal's newest entry"),
@@ -205,6 +217,15 @@ DOES_NOT_STAND: list[tuple[str, Case]] = [
     ("migration", unlabelled(GOOD)),  # the target's own migration is not undone
     ("migration", a_case(policy=a_policy(interlocks=Interlocks()), candidate=a_record(labels={}))),
     ("migration", replace(with_migration(unknown_blocks=False), target=a_record(OTHER))),
+    (
+        "migration",  # the row in between only restarted the machines: it names an image that is known
+        a_case(
+            candidate=a_record(version=44),
+            snapshot=a_snapshot(
+                releases=(a_release(44), a_release(43, image_ref="registry.example/shop:tag"), a_release(41))
+            ),
+        ),
+    ),
     ("cooldown", rolled_back(a_rollback(OTHER, ago=1800))),
     ("cooldown", found_marked(1800)),
     ("budget", rolled_back(*(a_rollback(OTHER, ago=h * HOUR) for h in (24, 12, 2)))),
@@ -312,6 +333,7 @@ def test_a_target_that_runs_on_all_but_one_managed_machine_is_not_there_yet() ->
 
 
 def test_a_platform_that_is_asked_seldom_may_be_older() -> None:
+    assert standing(a_case(snapshot=a_snapshot(at=NOON - 40)), Trigger.MANUAL, NOON) == ((), ())
     seldom = a_policy(signals=(PlatformSignal(name="machines", every_s=60.0),))
     assert standing(a_case(policy=seldom, snapshot=a_snapshot(at=NOON - 189)), Trigger.MANUAL, NOON) == ((), ())
 

@@ -134,6 +134,15 @@ def test_less_than_the_minimum_is_no_verdict() -> None:
     assert "too little traffic to judge, 99 of 100" in found.sentence
 
 
+def test_no_requests_are_no_quantile_even_without_a_minimum() -> None:
+    assert measure(spread({}), min_count=0.0).value is None
+
+
+def test_the_onset_is_the_first_reading_of_the_window() -> None:
+    found = finding([spread({5.0: 100}, at=NOON - 30), spread({5.0: 100})])
+    assert found.since == NOON - 30
+
+
 def test_the_guards_own_probes_do_not_make_up_the_minimum() -> None:
     """110 requests in the fifteen seconds before noon, 3 + 3 of them ours, and then a dozen."""
     ours = [readings("ok ok ok ok", subject=subject) for subject in ("m1", EDGE)]

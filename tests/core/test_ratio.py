@@ -112,6 +112,11 @@ def test_an_increase_that_spans_the_machines_start_is_left_out() -> None:
     assert measure(traffic([100] * 4, [100, 100, 100, 0]), view=view).count == 100
 
 
+def test_an_increase_that_began_with_the_machines_life_counts() -> None:
+    view = a_view(cohort=(a_tenure("m1", since=NOON - 15),))
+    assert measure(traffic([100] * 4, [0] * 4), view=view).count == 100
+
+
 def test_an_increase_that_began_before_the_window_counts_whole() -> None:
     assert measure(traffic([100] * 4, [0] * 4), over_s=50.0).count == 400
 
@@ -135,6 +140,11 @@ def test_more_errors_than_requests_are_never_more_than_all() -> None:
 def test_with_a_hold_the_share_must_stay_beyond_the_limit(errors: Counts, state: RuleState) -> None:
     asked = rule(over_s=15.0, for_s=30.0)
     assert finding(traffic([200] * 8, errors), asked=asked).state is state
+
+
+def test_a_hold_under_way_says_how_far_it_is() -> None:
+    found = finding(traffic([200] * 4, [0, 0, 0, 200]), asked=rule(over_s=15.0, for_s=30.0), now=NOON + 10)
+    assert found.sentence.endswith(", above 10 %, for 10 s of 30 s")
 
 
 def test_too_little_traffic_in_between_breaks_the_hold() -> None:
@@ -175,6 +185,25 @@ def test_a_source_that_stays_silent_makes_the_guard_blind() -> None:
 def test_a_page_that_cannot_be_had_is_named() -> None:
     found = finding(traffic([100, 100], [0, 0], subject="m1"), traffic(["-"], ["-"], subject=EDGE), now=NOON + 51)
     assert (found.state, found.sentence) == (BLIND, "no readings of traffic.requests: no answer")
+
+
+def test_an_answer_older_than_the_window_is_still_an_answer() -> None:
+    """Nothing within the last 15 s, but the source spoke 30 s ago: that is little traffic, not blindness."""
+    rows = traffic([100, 100], [0, 0])
+    found = finding(rows, asked=rule(over_s=15.0), now=NOON + 30)
+    assert (found.state, found.value) == (CLEAR, None)
+
+
+def test_of_several_machines_the_newest_answer_tells_how_fresh_the_source_is() -> None:
+    one, two = counted("traffic.requests", [100], until=NOON - 60), counted("traffic.requests", [100], subject="m2")
+    assert measure(one, two, view=a_view(2), over_s=300.0).newest_at == NOON
+    assert measure(one, two, view=a_view(2), over_s=1.0).newest_at == NOON
+
+
+def test_the_newest_gap_gives_the_reason() -> None:
+    gaps = [*traffic(["nan"], ["nan"]), *traffic(["-"], ["-"], subject=EDGE)]
+    gaps = [replace(r, at=r.at - 30.0) if r.subject == "m1" else r for r in gaps]
+    assert measure(gaps).gap == "no answer"
 
 
 def test_a_source_that_never_answered_gets_its_first_rounds() -> None:
@@ -229,6 +258,13 @@ def test_probes_are_subtracted_where_their_machines_requests_are_counted_and_now
 def test_probes_before_and_after_the_counted_span_stay_out_of_it() -> None:
     got = measure(traffic([100], [0]), readings("ok ok ok ok ok ok ok", until=NOON + 5))
     assert got.count == 97, "three within the fifteen seconds before noon"
+
+
+def test_probes_in_a_hole_between_two_counted_spans_are_not_subtracted() -> None:
+    """Counted from 11:59:00 to :15 and from :45 to noon; the probes of the half minute between were not."""
+    rows = [*counted("traffic.requests", [100]), *counted("traffic.requests", [100], until=NOON - 45)]
+    got = measure(rows, probes(" ".join(["ok"] * 12)))
+    assert got.count == 200 - 3 - 3
 
 
 def test_a_source_that_does_not_count_probes_is_left_as_it_is() -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from rollguard.core.events import Reported
 from rollguard.core.lifecycle import DigestRecord, TargetState
-from rollguard.core.policy import Interlocks
-from rollguard.core.targets import by_version, choose
-from tests.builders import BAD, DAY, GOOD, HOUR, MINUTE, NOON, OLDER, a_record, a_rollback, a_state
+from rollguard.core.policy import Action, Interlocks
+from rollguard.core.policy import Reported as ByReport
+from rollguard.core.targets import by_version, choose, reported
+from tests.builders import (
+    BAD,
+    DAY,
+    GOOD,
+    HOUR,
+    MINUTE,
+    NOON,
+    OLDER,
+    a_policy,
+    a_record,
+    a_rollback,
+    a_rule,
+    a_state,
+)
 
 V38 = "sha256:" + "0038" * 16
 
@@ -106,3 +123,16 @@ def test_a_release_is_found_by_its_number_the_latest_of_that_number() -> None:
     assert by_version(a_state(), 7) is None
     twice = a_state(a_record(OLDER, version=41), a_record(GOOD))
     assert by_version(twice, 41) == a_record(GOOD)
+
+
+def test_a_release_that_was_reported_for_corruption_is_nowhere_to_go_back_to() -> None:
+    report = Reported(at=NOON - HOUR, kind="data-corruption", digest=GOOD, version=41, by="dana", reason="rows gone")
+    state = a_state(reports=(report,))
+    page_only = replace(a_policy(), rules=(a_rule(ByReport(kinds=("data-corruption",)), then=Action.PAGE),))
+    serious = replace(page_only, rules=(a_rule(ByReport(kinds=("data-corruption",))),))
+    assert reported(state, page_only) == frozenset()
+    assert reported(state, serious) == {GOOD}
+    assert choose(state, BAD, Interlocks(), NOON, frozenset({GOOD}))[0] is None
+    further = choose(state, BAD, Interlocks(furthest_releases=2), NOON, frozenset({GOOD}))[0]
+    assert further is not None
+    assert further.digest == OLDER

@@ -93,6 +93,20 @@ def test_the_worst_machine_gives_the_value() -> None:
     assert (found.value, found.machines) == (9.0, ("m1", "m2"))
 
 
+def test_the_worst_of_what_must_not_be_below_is_the_lowest() -> None:
+    rows = [
+        readings(script, every=15.0, key="numbers.uptime", subject=f"m{i}")
+        for i, script in ((1, "0.9 0.9"), (2, "0.5 0.5"))
+    ]
+    below = rule(above=False, limit=0.99, key="numbers.uptime", for_s=15.0)
+    assert judge(below, evidence(*rows, view=a_view(2)), NOON).value == 0.5
+
+
+def test_a_young_guard_gets_the_time_to_read() -> None:
+    assert judge(rule(), evidence(alive_since=NOON - 50), NOON).sentence == "nothing read yet"
+    assert judge(rule(), evidence(alive_since=NOON - 51), NOON).state is BLIND
+
+
 def test_one_slow_machine_is_not_a_slow_release() -> None:
     rows = [readings("9 9" if i == 1 else "1 1", every=15.0, key="numbers.p95", subject=f"m{i}") for i in (1, 2, 3)]
     asked = a_rule(Threshold(key="numbers.p95", limit=3.0, above=True, for_s=15.0), quorum=Quorum(machines=0.5))

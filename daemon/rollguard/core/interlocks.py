@@ -136,6 +136,25 @@ def _migration(case: Case, now: float) -> str | None:
             return f"{named(record)} is labelled {migration.label}={value[:40]!r}: going back may break the database"
     if migration.unknown_blocks and case.target is not None and case.state.record(case.target.digest) is None:
         return f"what migrated the database since {named(case.target)} is unknown: this guard never saw it run"
+    between = _unseen_between(case) if migration.unknown_blocks else None
+    if between is not None:
+        return f"whether release v{between} migrated the database is unknown: it came and went while nobody watched"
+    return None
+
+
+def _unseen_between(case: Case) -> int | None:
+    """A release after the target and before the candidate whose image the journal never saw; the newest of them."""
+    first = case.target.version if case.target else None
+    last = case.candidate.version
+    if first is None or last is None:
+        return None
+    refs = {d.image_ref for d in case.state.digests}
+    digests = {d.digest for d in case.state.digests}
+    versions = {d.version for d in case.state.digests}
+    for row in case.snapshot.releases:
+        known = row.version in versions or row.image_ref in refs or row.image_ref.rpartition("@")[2] in digests
+        if first < row.version < last and not known:
+            return row.version
     return None
 
 

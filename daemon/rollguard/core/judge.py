@@ -26,8 +26,10 @@ def judge_all(evidence: Evidence, now: float) -> tuple[Finding, ...]:
 
 
 def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -> Finding:
-    """Somebody reported one of these kinds against the serving digest."""
-    mine = [r for r in evidence.reports if r.kind in condition.kinds and r.digest == evidence.view.candidate]
+    """Somebody reported one of these kinds against the serving digest, no longer ago than a release is guarded."""
+    since = now - evidence.policy.interlocks.release_age_s
+    kinds, digest = condition.kinds, evidence.view.candidate
+    mine = [r for r in evidence.reports if r.kind in kinds and r.digest == digest and r.at > since]
     if not mine:
         return Finding(rule=rule, state=RuleState.CLEAR, sentence="no report", trigger=Trigger.REPORT)
     newest = mine[-1]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from rollguard.core import text
 from rollguard.core.interlocks import named
 from rollguard.core.lifecycle import DigestRecord, TargetState
-from rollguard.core.policy import Interlocks
+from rollguard.core.policy import Action, Interlocks, Policy, Reported
 
 
-def choose(state: TargetState, candidate: str, limits: Interlocks, now: float) -> tuple[DigestRecord | None, str]:
+def choose(
+    state: TargetState, candidate: str, limits: Interlocks, now: float, avoid: frozenset[str] = frozenset()
+) -> tuple[DigestRecord | None, str]:
     """The newest proven digest older than and other than the candidate, or None and the reason.
+
+    ``avoid`` are digests that somebody reported for what a release is taken back for: steps, but no targets.
 
     At most ``furthest_releases`` back: digests that once ran on every machine count as a step, those that were
     rolled back or never got that far do not. At most ``furthest_age_s``: how long ago the target stopped serving,
@@ -25,6 +29,9 @@ def choose(state: TargetState, candidate: str, limits: Interlocks, now: float) -
         steps += 1
         if steps > limits.furthest_releases:
             return None, f"none within {limits.furthest_releases} release{'s' * (limits.furthest_releases != 1)} back"
+        if record.digest in avoid:
+            successor = record
+            continue
         if record.proven_at is not None:
             age_s = now - successor.first_seen_at if successor else 0.0
             if age_s > limits.furthest_age_s:
@@ -35,6 +42,13 @@ def choose(state: TargetState, candidate: str, limits: Interlocks, now: float) -
         None,
         "this guard has not yet seen an older release run clean" if steps == 0 else "the older one was never proven",
     )
+
+
+def reported(state: TargetState, policy: Policy) -> frozenset[str]:
+    """Digests that were reported for something this policy rolls back for."""
+    conditions = [r.condition for r in policy.rules if r.then is Action.ROLLBACK]
+    kinds = {kind for c in conditions if isinstance(c, Reported) for kind in c.kinds}
+    return frozenset(r.digest for r in state.reports if r.kind in kinds)
 
 
 def by_version(state: TargetState, version: int) -> DigestRecord | None:

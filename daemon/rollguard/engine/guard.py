@@ -16,7 +16,7 @@ from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Incident
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.policy import Policy
-from rollguard.core.targets import choose
+from rollguard.core.targets import choose, reported
 from rollguard.core.verify import verify
 from rollguard.engine.record import Record
 from rollguard.engine.respond import Responder
@@ -184,7 +184,8 @@ class Guard:
 
     def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, **but: object) -> Case:
         """Everything the decision may look at."""
-        target, why = choose(self.record.state, candidate.digest, self.policy.interlocks, now)
+        state = self.record.state
+        target, why = choose(state, candidate.digest, self.policy.interlocks, now, reported(state, self.policy))
         deploy = self.watch.deploy
         case = Case(
             policy=self.policy,
