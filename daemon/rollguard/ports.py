@@ -201,3 +201,4 @@ class Vitals:
     reload_error: str | None = None
     blind: tuple[str, ...] = field(default_factory=tuple)
     late_ticks: int = 0
+    acting: bool = False

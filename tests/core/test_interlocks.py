@@ -308,6 +308,11 @@ UNBYPASSABLE: list[tuple[str, Case, str]] = [
     ("target image", a_case(resolvable=None), "could not be looked up"),
     ("nowhere to go", a_case(target=None), "no release was named to go back to"),
     ("platform not seen", a_case(snapshot=a_snapshot(at=NOON - 41)), "the platform has not answered for 41 s"),
+    (
+        "releases not seen",
+        a_case(snapshot=a_snapshot(a_machine(release_version=42), releases=())),
+        "the list of releases is empty",
+    ),
 ]
 
 

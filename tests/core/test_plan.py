@@ -142,7 +142,7 @@ def test_a_cordoned_machine_serves_nobody_and_goes_with_the_unhealthy() -> None:
 def test_healthy_machines_wait_while_the_floor_needs_them() -> None:
     restored_but_sick = a_machine("r1", GOOD, well=False)
     step = after([*a_group(3), restored_but_sick])
-    assert step == Wait("only 3 healthy machines: the floor keeps them")
+    assert step == Wait("only 3 of 4 machines are healthy: the floor keeps them", by_floor=True)
 
 
 def test_a_machine_that_cannot_be_reached_is_left_for_the_end() -> None:

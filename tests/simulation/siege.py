@@ -17,9 +17,9 @@ from rollguard.engine.acts import Acts
 from rollguard.engine.guard import Guard
 from rollguard.localfly.images import Image
 from rollguard.localfly.messages import ApiRequest
-from tests.simulation.stage import APP, BAD, GOOD, GUARD, Life, Stage, a_policy
+from tests.simulation.stage import APP, BAD, FINE, GOOD, GUARD, Life, Stage, a_policy
 from tests.simulation.trouble import Trouble
-from tests.virtual_time import EPOCH, run
+from tests.virtual_time import run
 
 QUICK = replace(
     a_policy(),
@@ -226,7 +226,7 @@ def besiege(
     policy: Policy = QUICK,
     *,
     machines: int = 4,
-    images: Sequence[Image] | None = None,
+    images: Sequence[Image] = (GOOD, BAD, FINE),
     settle_s: float = 60.0,
     proven: bool = True,
     check: Any = CHECK,
@@ -235,7 +235,7 @@ def besiege(
     """A guard has seen the good release and a person vouches for it; then the story; then a while of peace."""
 
     async def scene() -> Aftermath:
-        stage = Stage(machines=machines, check=check, **({"images": images} if images else {}))
+        stage = Stage(machines=machines, check=check, images=images)
         async with stage.host:
             await asyncio.sleep(20)
             life, guard, start = stage.born(policy)
@@ -259,7 +259,3 @@ def besiege(
     after = run(scene())
     promises(after, **expected)
     return after
-
-
-def since_start(after: Aftermath) -> Callable[[float], float]:
-    return lambda at: at - EPOCH

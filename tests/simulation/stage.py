@@ -54,7 +54,7 @@ NONE = {"rollguard.migration": "none"}
 GOOD = Image.build(f"registry.fly.io/{APP}:deployment-GOOD", labels=NONE)
 BAD = Image.build(f"registry.fly.io/{APP}:deployment-BAD", Behaviour(error_share=1.0), labels=NONE)
 FINE = Image.build(f"registry.fly.io/{APP}:deployment-FINE", Behaviour(latency_s=0.1), labels=NONE)
-ENVIRON = {"FLY_API_TOKEN": "guard-token"}
+ENVIRON = {"FLY_API_TOKEN": "guard-token", "FLY_METRICS_TOKEN": "metrics-token"}
 URL = f"https://{APP}.fly.dev/"
 
 

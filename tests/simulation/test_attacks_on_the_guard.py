@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from rollguard.core import events as ev
 from rollguard.core.model import Mode
 from tests.simulation.siege import QUICK, Siege, besiege
 from tests.simulation.stage import BAD, GOOD, GUARD
-from tests.simulation.trouble import WRITES
+from tests.simulation.trouble import WRITES, Fault
 
 # -- the process -------------------------------------------------------------------------------------------------------
 
@@ -29,7 +30,7 @@ def test_killed_at_any_write_and_again_in_the_next_life_it_finishes_once(kind: s
         await siege.until(lambda: siege.guard.record.state.goal)
         for _ in range(2):
             fault = siege.trouble.on(kind, act=kill, lost=True, takes_effect=False)
-            await siege.until(lambda fault=fault: fault.times == 0 or siege.guard.record.state.goal is None)
+            await siege.until(partial(_met_or_over, fault, siege))
             await siege.die()
             await asyncio.sleep(2)
             siege.rise()
@@ -143,7 +144,7 @@ def test_a_clock_jump_in_the_middle_of_a_rollback_disturbs_nothing() -> None:
 
 def test_after_a_disk_is_full_at_any_append_nothing_is_written_outside_and_the_next_life_finishes() -> None:
     for full_at in range(200):
-        hit = []
+        hit: list[bool] = []
 
         async def story(siege: Siege, writes_left: int = full_at, hit: list[bool] = hit) -> None:
             await siege.stage.deploy(BAD)
@@ -175,3 +176,7 @@ async def _nothing_was_written_since_the_disk_was_full(siege: Siege) -> None:
 def _rolled_back(siege: Siege) -> bool:
     newest = siege.stage.app.releases[-1]
     return newest.user == GUARD and newest.status == "complete"
+
+
+def _met_or_over(fault: Fault, siege: Siege) -> bool:
+    return fault.times == 0 or siege.guard.record.state.goal is None

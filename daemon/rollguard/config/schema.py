@@ -147,10 +147,7 @@ class Rollback(Section):
     max_unavailable: Percent = doc("Most machines of a group in flight at once.", default="25%")
     healthy_floor: Percent = doc("Never take down a healthy machine below this share of a group.", default="75%")
     wait_timeout: Positive = doc("Longest wait for one machine to be healthy.", default="5m")
-    stability: Duration = doc(
-        "How long a machine must stay healthy to count as updated, and nothing fire until an incident is over.",
-        default="15s",
-    )
+    stability: Duration = doc("How long a machine must stay healthy to count as updated.", default="15s")
     pause_between: Duration = doc("Pause between a machine going healthy and the next going down.", default="10s")
     deadline: Positive = doc("Longest time for the whole rollback; then people take over.", default="15m")
 

@@ -5,6 +5,8 @@ is a histogram with the one bound infinity, so both go the same way:
 
 * the first sight of a subject says nothing; a series born later counts whole (its subject was read before it);
 * a value that drops was reset: the new value is what happened since;
+* what happened is dated by the samples' own times where the page has them: a store is behind what it tells of;
+* a page older than the one before it (a replica that is behind) is no reset: it is not looked at;
 * a subject on the page without a series under a key did nothing there: 0, not a gap;
 * what cannot be believed is a gap and is not remembered; the next good value spans the longer time.
 """
@@ -22,6 +24,12 @@ SERIES_MAX = 2000
 """Series on one page, all keys together; twice as many are remembered."""
 
 BOUNDS_MAX = 200
+COUNT_MAX = 2.0**53
+"""Beyond this a float does not count any more."""
+
+RATE_MAX = 100_000.0
+"""No machine counts more per second; a small pause between two pages excuses as much as a second."""
+
 FORGET_AFTER_S = 3600.0
 INF = math.inf
 
@@ -59,8 +67,9 @@ class _Unbelievable(Exception):
 
 @dataclass(slots=True)
 class _Row:
-    """What is remembered at one place: the series' last good values, when they were read, and if that was all."""
+    """What is remembered at one place: the series' last good values, when they were so and read, if that was all."""
 
+    true_at: float
     read_at: float
     series: dict[str, Buckets]
     complete: bool
@@ -100,30 +109,46 @@ class CounterBook:
             for key in self._keys:
                 place = key, subject
                 try:
-                    if reading := self._read(place, page, now, complete=complete):
+                    if reading := self._read(place, page, min(newest, now), now, complete=complete):
                         readings.append(reading)
                 except _Unbelievable as error:
                     readings.append(_gap(place, now, error.gap, str(error)))
         self._forget(now)
         return readings
 
-    def _read(self, place: Place, page: _Page, now: float, *, complete: bool) -> Reading | None:
+    def _read(self, place: Place, page: _Page, true_at: float, now: float, *, complete: bool) -> Reading | None:
         series, is_histogram = page.rows.get(place, {}), place[0] in self._histograms
         if place in page.twice:
             raise _Unbelievable(GapKind.BAD_ANSWER, "the same series twice on one page")
         _believe(series.values(), is_histogram=is_histogram)
         row = self._rows.get(place)
         if row is None:
-            self._rows[place] = _Row(now, dict(series), complete)
+            self._rows[place] = _Row(true_at, now, dict(series), complete)
             return None
-        # Other bounds are remembered although they give no reading: there is nothing older to compare with.
-        self._rows[place] = _Row(now, row.series | series, complete)
-        total = _increase(row, series)
+        if true_at < row.true_at and now >= row.read_at:
+            raise _Unbelievable(GapKind.STALE, f"the page is {row.true_at - true_at:.0f}s older than the one before")
+        total = self._increase(place, row, _Row(true_at, now, row.series | series, complete), series)
         bounds = sorted(total)
         buckets = tuple(zip(bounds, accumulate((total[bound] for bound in bounds), max), strict=True))
         count = buckets[-1][1] if buckets else 0.0
         shown = buckets if is_histogram else ()
-        return Reading(key=place[0], subject=place[1], at=now, value=count, since=row.read_at, buckets=shown)
+        return Reading(
+            key=place[0], subject=place[1], at=now, value=count, since=row.true_at, until=true_at, buckets=shown
+        )
+
+    def _increase(self, place: Place, before: _Row, after: _Row, series: Mapping[str, Buckets]) -> Buckets:
+        """The increases by bound. What cannot have happened is not remembered; other bounds are, although they give
+        no reading: there is nothing older to compare with.
+        """
+        try:
+            total = _increase(before, series)
+        except _Unbelievable:
+            self._rows[place] = after
+            raise
+        if max(total.values(), default=0.0) > RATE_MAX * max(1.0, after.read_at - before.read_at):
+            raise _Unbelievable(GapKind.NOT_A_NUMBER, "more at once than any app answers")
+        self._rows[place] = after
+        return total
 
     def _forget(self, now: float) -> None:
         """Drop subjects not seen for long; drop everything (one interval is lost) when too much has piled up."""
@@ -156,8 +181,8 @@ def _page(samples: Sequence[Sample], now: float) -> _Page:
 def _believe(series: Iterable[Buckets], *, is_histogram: bool) -> None:
     bounds: frozenset[float] | None = None
     for buckets in series:
-        if not all(math.isfinite(value) and value >= 0 for value in buckets.values()):
-            raise _Unbelievable(GapKind.NOT_A_NUMBER, "a count that is negative or no number")
+        if not all(0 <= value <= COUNT_MAX for value in buckets.values()):
+            raise _Unbelievable(GapKind.NOT_A_NUMBER, "a count that is negative, too large or no number")
         if is_histogram and (INF not in buckets or bounds not in (None, buckets.keys())):
             raise _Unbelievable(GapKind.BAD_ANSWER, "a histogram with unequal bounds, or without the infinite one")
         bounds = frozenset(buckets)

@@ -285,6 +285,16 @@ def _nowhere(case: Case, now: float) -> str | None:
     return "no release was named to go back to" if case.target is None and case.overrides else None
 
 
+def _no_rows(case: Case, now: float) -> str | None:
+    """Without the list nobody could tell a person's next release from the ones before."""
+    deployed = any(m.release_version is not None for m in case.snapshot.managed)
+    return (
+        "the list of releases is empty, though the machines are of one"
+        if deployed and not case.snapshot.releases
+        else None
+    )
+
+
 def _unseen(case: Case, now: float) -> str | None:
     age_s = now - case.snapshot.at
     if age_s <= 3 * case.policy.platform_every_s + 10.0:
@@ -298,6 +308,7 @@ PRECONDITIONS: tuple[tuple[str, Check], ...] = (
     ("target image", _no_image),
     ("nowhere to go", _nowhere),
     ("platform not seen", _unseen),
+    ("releases not seen", _no_rows),
 )
 
 

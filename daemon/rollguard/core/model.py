@@ -34,8 +34,9 @@ class Reading:
 
     ``key`` is ``signal`` or ``signal.value``; ``subject`` a machine ID or ``EDGE``. ``value`` is, by kind of
     signal: 1.0 / 0.0 for a probe that succeeded / failed (``detail`` says how); a number in base units; or, for
-    a counter, the increase since ``since``. ``buckets`` are a histogram's increases, ``(upper bound, count)``,
-    cumulative as in Prometheus, the last bound being infinite.
+    a counter, the increase from ``since`` to ``until`` (a metrics store is behind: ``at`` is when it was read).
+    ``buckets`` are a histogram's increases, ``(upper bound, count)``, cumulative as in Prometheus, the last bound
+    being infinite.
     """
 
     key: str
@@ -45,7 +46,13 @@ class Reading:
     gap: GapKind | None = None
     detail: str = ""
     since: float | None = None
+    until: float | None = None
     buckets: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def to(self) -> float:
+        """The newest instant that the value speaks of."""
+        return self.at if self.until is None else self.until
 
 
 @dataclass(frozen=True, slots=True)

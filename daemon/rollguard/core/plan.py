@@ -34,9 +34,10 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can be done this second, and why."""
+    """Nothing can be done this second, and why. ``by_floor``: until another machine gets well, nothing ever can."""
 
     sentence: str
+    by_floor: bool = False
 
 
 Next = Wave | Complete | Wait
@@ -96,7 +97,8 @@ def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) 
     wave = [*unhealthy, *wave[len(unhealthy) :][: max(0, room)]]
     if wave:
         return Wave(machines=tuple(wave))
-    return Wait(f"only {sum(m.healthy_routable for m in machines)} healthy machines: the floor keeps them")
+    healthy = sum(m.healthy_routable for m in machines)
+    return Wait(f"only {healthy} of {len(machines)} machines are healthy: the floor keeps them", by_floor=True)
 
 
 def _wait_for(changing: Sequence[Machine]) -> Wait:

@@ -18,7 +18,7 @@ from rollguard.core.finding import BY_PEOPLE
 from rollguard.core.lifecycle import Goal
 from rollguard.core.messages import mix
 from rollguard.core.model import Snapshot
-from rollguard.core.plan import Complete, Wait, Wave, must_end, next_step
+from rollguard.core.plan import Complete, Next, Wait, Wave, must_end, next_step
 from rollguard.core.policy import Rollback
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
@@ -26,6 +26,8 @@ from rollguard.engine.steps import Steps, Stopped, pause_s
 from rollguard.engine.update import MachineUpdate
 from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, Platform
+
+FLOOR_S_MAX = 60.0
 
 
 class Executor:
@@ -60,6 +62,7 @@ class Executor:
 
     async def _rounds(self) -> None:
         known: dict[str, str] = {}
+        kept_since: float | None = None
         while True:
             snapshot = await self._look()
             await self._adopt(snapshot)
@@ -75,7 +78,9 @@ class Executor:
                 await self._all(unsettled, self._machines.settle)
                 await asyncio.sleep(self._settings.pause_between_s)
                 continue
-            match next_step(snapshot, self._steps.goal, self._settings):
+            step = next_step(snapshot, self._steps.goal, self._settings)
+            kept_since = self._kept_by_floor(step, kept_since)
+            match step:
                 case Wave(machines=machines, skip_launch=True):
                     await self._all([m.id for m in machines], self._machines.update_asleep)
                 case Wave(machines=machines):
@@ -89,6 +94,15 @@ class Executor:
                     self._check_nobody_left(snapshot)
                     await self._row.close("complete", "")
                     return
+
+    def _kept_by_floor(self, step: Next, since: float | None) -> float | None:
+        """Since when only the floor stands in the way. A person who can add a machine should hear of it soon."""
+        if not isinstance(step, Wait) or not step.by_floor:
+            return None
+        now = self._clock.now()
+        if since is not None and now - since >= FLOOR_S_MAX:
+            raise Stopped("failed", step.sentence)
+        return now if since is None else since
 
     async def _look(self) -> Snapshot:
         """Machines, releases and leases, read afresh; until the deadline the platform may be out of reach."""

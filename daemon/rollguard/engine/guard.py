@@ -156,7 +156,11 @@ class Guard:
                 pass
 
     async def _drive(self) -> None:
-        await self.respond.drive(self.watch.snapshot, self.mode)
+        self._vitals.acting = True  # the tick lasts as long as the rollback does
+        try:
+            await self.respond.drive(self.watch.snapshot, self.mode)
+        finally:
+            self._vitals.acting = False
         self._clean_since = self._calm_since = None
 
     async def _calm(self, snapshot: Snapshot, now: float) -> None:

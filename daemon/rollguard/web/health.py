@@ -8,11 +8,11 @@ LATE_TICKS = 3.0
 
 
 def why_unhealthy(vitals: Vitals, now: float, tick_every_s: float) -> str | None:
-    """A guard that cannot write or does not tick should be restarted, or looked at."""
+    """A guard that cannot write or does not tick should be restarted, or looked at; one that acts is busy with it."""
     if vitals.journal_error:
         return f"the journal cannot be written: {vitals.journal_error}"
     last = vitals.started_at if vitals.last_tick_at is None else vitals.last_tick_at
-    if now - last > LATE_TICKS * tick_every_s:
+    if not vitals.acting and now - last > LATE_TICKS * tick_every_s:
         return f"no tick for {now - last:.0f} s, where one is due every {tick_every_s:g} s"
     return None
 
