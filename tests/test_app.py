@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -181,6 +182,16 @@ def test_a_fingerprint_is_of_what_the_files_say(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) != before[1]
     one.unlink()
     assert fingerprint(one).startswith("cannot be read: ")
+
+
+def test_a_fingerprint_reads_no_pipe_and_no_more_of_a_file_than_a_policy_may_have(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert fingerprint(tmp_path / "pipe")
+    assert fingerprint(Path("/dev/zero"))
+    (tmp_path / "huge.yaml").write_bytes(b"a" * 300_000)
+    huge = fingerprint(tmp_path / "huge.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"a" * 400_000)
+    assert fingerprint(tmp_path / "huge.yaml") == huge
 
 
 # -- the desk ----------------------------------------------------------------------------------------------------------

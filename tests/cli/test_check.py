@@ -49,3 +49,4 @@ def test_live_says_what_is_wrong_with_a_token_and_exits_1(home: Home) -> None:
     ran = home.rollguard("check", "--live", str(home.policy), environ=home.environ | {"FLY_API_TOKEN": "wrong"})
     assert ran.returncode == 1
     assert f"Fly does not accept this token for {home.app}" in ran.stdout
+    assert ran.stdout.splitlines()[-1].endswith("; but --live found 1 to mend")

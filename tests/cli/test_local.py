@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -25,7 +26,7 @@ def test_the_platform_says_how_to_use_it_and_goes_with_its_parent() -> None:
         told = dict(line.removeprefix("export ").split("=", 1) for line in lines[:4])
         process.terminate()
     assert set(told) == {"FLY_API_BASE_URL", "FLY_FLAPS_BASE_URL", "FLY_UIEX_BASE_URL", "FLY_API_TOKEN"}
-    assert lines[4] == "# shop runs on 1 machines"
+    assert lines[4] == "# shop runs on 1 machine"
     url = f"{told['FLY_FLAPS_BASE_URL']}/local/v1/images"
 
     def gone() -> bool:
@@ -37,6 +38,24 @@ def test_the_platform_says_how_to_use_it_and_goes_with_its_parent() -> None:
         return False
 
     until(gone, "nothing is left of the platform")
+
+
+@pytest.mark.parametrize("words", [("--port", "99999"), ("--port", "-1"), ("--machines", "0")])
+def test_a_platform_that_cannot_be_is_a_mistake_of_usage(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["platform", *words]) == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_port_in_use_ends_the_platform_with_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = (sys.executable, str(DAEMON), "platform", "--port", port)
+        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=20.0, check=False)
+    assert ran.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}: " in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_an_unknown_scenario_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

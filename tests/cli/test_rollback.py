@@ -91,8 +91,8 @@ def test_a_release_nobody_saw_run_needs_an_override_by_name(own: Home) -> None:
     assert held.returncode == 1
     assert "was never proven: nobody saw it run clean (--override target-not-proven)" in held.stdout
     wrong = own.rollguard(*words, "--dry-run", "--override", "cooldown")
-    assert wrong.returncode == 1
-    assert "'cooldown' cannot be overridden; what can: pause, target not proven and migration" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "--override cannot lift 'cooldown'; it takes pause, target-not-proven, migration" in wrong.stderr
     chosen = own.rollguard(*words, "--dry-run", "--override", "target-not-proven")
     assert chosen.returncode == 0
     assert "note: target not proven" in chosen.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -82,6 +83,24 @@ def test_a_port_in_use_exits_2_and_names_it(home: Home) -> None:
         ran = home.rollguard("run", "--config", str(home.policy), "--data", str(home.data), "--listen", address)
     assert ran.returncode == 2
     assert f"{address} is in use: choose another with --listen" in ran.stderr
+    assert not home.data.exists(), "nothing was touched"
+
+
+def test_a_folder_too_deep_for_a_socket_exits_2_and_is_not_made(home: Home) -> None:
+    deep = home.folder / ("d" * 110)
+    ran = home.rollguard("run", "--config", str(home.policy), "--data", str(deep), "--listen", "127.0.0.1:0")
+    assert ran.returncode == 2
+    assert "give the guard a shorter --data" in ran.stderr
+    assert not deep.exists(), "nothing was touched"
+
+
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe"])
+def test_a_policy_that_is_no_file_exits_2_at_once(what: str, home: Home) -> None:
+    pipe = home.folder / "pipe"
+    os.mkfifo(pipe)
+    ran = home.rollguard("run", "--config", str(home.folder / what), "--data", str(home.data))
+    assert ran.returncode == 2
+    assert "is not a regular file" in ran.stderr
 
 
 def test_a_second_guard_on_the_same_journal_is_refused_and_the_first_goes_on(home: Home) -> None:
@@ -131,6 +150,7 @@ def test_a_bad_policy_file_changes_nothing_and_a_good_one_is_obeyed(home: Home) 
         assert status["metadata"]["generation"] == 2
         assert status["status"]["observedGeneration"] == 1
         assert "policy.yaml:7:" in status["status"]["policyError"]
+        assert "\\n" not in status["status"]["policyError"], "one line, as logs and terminals have it"
         assert [rule["name"] for rule in status["status"]["rules"]] == ["crashes", "leak"]
         assert "rollguard_config_last_reload_successful 0.0" in guard.get("/metrics")[1]
         told = home.rollguard("reload")

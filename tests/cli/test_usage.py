@@ -53,6 +53,14 @@ def test_what_cannot_be_understood_exits_2_with_one_sentence(
     assert "Traceback" not in said
 
 
+def test_a_mistyped_verb_gets_its_hint_and_not_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stauts"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "rollguard: unknown verb 'stauts'; did you mean status?",
+        "rollguard help lists them all",
+    ]
+
+
 def test_a_hold_needs_a_length_with_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hold", "shop", "--for", "20", "--reason", "x"]) == 2
     assert "--for 20 has no unit" in capsys.readouterr().err

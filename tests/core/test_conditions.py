@@ -73,6 +73,12 @@ def test_each_condition_says_what_is_the_matter(but: dict[str, Any], name: str, 
     assert found.message
 
 
+def test_of_many_firing_rules_one_is_told_and_the_others_are_named() -> None:
+    message = of("Healthy", a_situation(findings=(a_finding(),) * 9)).message
+    assert message.count(a_finding().sentence) == 1
+    assert message.endswith("and 3 more")
+
+
 def test_a_hold_that_is_over_holds_nobody() -> None:
     hold = ev.HoldSet(at=NOON, by="ada", reason="hotfix", until=NOON + 60.0)
     situation = a_situation(state=a_state(hold=hold))

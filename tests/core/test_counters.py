@@ -98,7 +98,7 @@ def test_samples_that_are_too_old_are_stale_and_later_ones_span_the_time() -> No
     (stale,) = counted.take([requests(100, at=1000.0)], 1041.0)
     assert (stale.gap, stale.detail) == (GapKind.STALE, "the newest sample is 41s old")
     (fresh,) = counted.take([requests(160, at=1050.0)], 1055.0)
-    assert (fresh.value, fresh.since) == (60.0, 1010.0)
+    assert (fresh.value, fresh.since, fresh.until) == (60.0, 1000.0, 1050.0)
 
 
 def test_one_fresh_series_is_enough_for_a_subject() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rollguard.core import events as ev
-from rollguard.core.report import columns, releases_json, said, status_text, summary_text
+from rollguard.core.report import columns, releases_json, said, status_text, story, summary_text
 from tests.builders import BAD, GOOD, NOON, a_goal, a_policy, a_snapshot, a_state, machines, recorded
 
 HISTORY = recorded(
@@ -52,6 +52,31 @@ def test_the_summary_tells_what_was_done_why_and_how_it_ended() -> None:
     assert "reason:      policy" in text
     assert "2026-08-21T12:00:05Z  machine m1 is healthy on the target" in text
     assert "not of this incident" not in text
+
+
+def test_the_summary_names_the_rule_and_its_numbers() -> None:
+    decided = ev.Decided(
+        at=NOON,
+        incident="i-1",
+        decision="rollback",
+        trigger="absolute rule",
+        sentence="s",
+        findings=("err: 7 % of 99",),
+    )
+    text = summary_text(a_policy(), a_goal(), [*recorded(decided), *HISTORY])
+    assert "because:     err: 7 % of 99\n" in text
+    assert "trigger:     absolute rule\n" in text
+
+
+def test_the_story_says_no_sentence_twice_in_a_row() -> None:
+    opened = ev.IncidentOpened(at=NOON, incident="i-1", candidate=BAD, sentence="it is bad")
+    decided = ev.Decided(
+        at=NOON, incident="i-1", decision="page", trigger="report", sentence="it is bad", refusals=("pause: by ada",)
+    )
+    assert story([opened, decided]) == [
+        "  2026-08-21T12:00:00Z  incident: it is bad",
+        "  2026-08-21T12:00:00Z  decided to page (report, held by pause)",
+    ]
 
 
 def test_a_rollback_that_is_not_over_says_so() -> None:

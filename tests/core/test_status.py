@@ -89,6 +89,13 @@ def test_the_journal_alone_knows_nothing_about_now_and_says_so() -> None:
     assert json.loads(json.dumps(item)) == item
 
 
+def test_the_journal_alone_still_knows_what_is_proven() -> None:
+    seen = ev.DigestSeen(at=NOON, digest=GOOD, image_ref="shop:1", version=41, labels={}, first_sight=True)
+    proven = ev.Proven(at=NOON, digest=GOOD, image_ref="shop:1", version=41, how="adopted")
+    (release,) = journal_object("shop", recorded(LOADED, seen, proven), NOON)["status"]["releases"]
+    assert release["marks"] == ["proven"]
+
+
 def test_a_rollback_that_nobody_ended_is_shown_from_the_journal() -> None:
     opened = ev.IncidentOpened(at=NOON, incident="i-1", candidate=BAD, sentence="it is bad")
     goal = ev.GoalSet(

@@ -65,7 +65,16 @@ def test_told_to_stop_the_demo_ends_everything_it_started() -> None:
 
 def test_an_unknown_scenario_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.demo(["erors"]) == main.USAGE
-    assert "no scenario 'erors'; there are errors, down, good, killed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "rollguard demo: no scenario 'erors'; did you mean errors?; there are errors, down, good, killed" in said
+
+
+def test_a_folder_that_cannot_keep_a_run_is_said_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main.demo(["good"], keep=tmp_path / "file" / "kept") == main.USAGE
+    assert "kept: Not a directory: choose another with --keep" in capsys.readouterr().err
 
 
 def test_what_an_earlier_run_left_behind_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,18 +12,22 @@ from typing import Any
 
 import pytest
 
+from rollguard.core.event_json import EVENTS
 from rollguard.core.events import (
-    EVENTS,
     Decided,
     DigestSeen,
     Event,
+    FullyDeployed,
     GoalEnded,
     GoalSet,
+    IncidentClosed,
     PageFailed,
     PauseSet,
     Recorded,
     RuleChanged,
     StepDone,
+    StepFailed,
+    StepIntended,
 )
 from rollguard.telemetry.logs import LOGGER, log_event, set_up
 from rollguard.telemetry.text import safe
@@ -111,6 +115,34 @@ def test_every_kind_of_event_has_a_sentence(kind: type[Event]) -> None:
     line = json.loads(logged(any_event(kind)))
     assert line["event"] == kind.__name__
     assert len(line["message"]) > 5
+
+
+@pytest.mark.parametrize(
+    "event, sentence",
+    [
+        (
+            FullyDeployed(at=1.0, digest=f"sha256:{64 * 'a'}", version=41),
+            "v41 (aaaaaaaaaaaa) runs on every managed machine",
+        ),
+        (
+            IncidentClosed(at=1.0, incident="i-1", outcome="restored", sentence="restored: all well"),
+            "incident i-1 is over: restored: all well",
+        ),
+        (
+            IncidentClosed(at=1.0, incident="i-1", outcome="handed over", sentence="a newer release came"),
+            "incident i-1 is over: handed over: a newer release came",
+        ),
+        (Decided(at=1.0, incident="i", decision="rollback", trigger="rule", sentence="s"), "decided to roll back: s"),
+        (StepIntended(at=1.0, incident="i", kind="update", machine="m1"), "about to update machine m1"),
+        (StepDone(at=1.0, incident="i", kind="release_create"), "done: make a release row"),
+        (
+            StepFailed(at=1.0, incident="i", kind="update", machine="m1", error="409"),
+            "could not update machine m1: 409",
+        ),
+    ],
+)
+def test_a_sentence_has_no_digests_no_keywords_and_says_nothing_twice(event: Event, sentence: str) -> None:
+    assert json.loads(logged(event))["message"] == sentence
 
 
 @pytest.mark.parametrize(

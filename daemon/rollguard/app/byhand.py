@@ -11,7 +11,7 @@ from typing import Any
 
 from rollguard.adapters.http import AiohttpTransport
 from rollguard.app.options import CannotStart, Wanted
-from rollguard.app.preflight import missing_secrets, unusable_folder
+from rollguard.app.preflight import missing_secrets, strangers, unusable_folder
 from rollguard.app.target import Shared, Target
 from rollguard.core.events import Recorded
 from rollguard.core.policy import Policy
@@ -25,11 +25,16 @@ async def alone(
     policy: Policy, data: Path, environ: Mapping[str, str], on_event: Callable[[Recorded, str], None]
 ) -> AsyncIterator[Target]:
     """The target of ``policy`` with its journal's lock. Raises ``CannotStart`` or ``JournalError``."""
-    problems = [*missing_secrets([policy], environ), *([why] if (why := unusable_folder(data)) else [])]
+    problems = missing_secrets([policy], environ)
     if problems:
         raise CannotStart(problems)
     transport = AiohttpTransport()
     try:
+        problems = await strangers([policy], transport, environ, data)
+        if not problems and (why := unusable_folder(data)):
+            problems = [why]
+        if problems:
+            raise CannotStart(problems)
         target = Target.on_disk(policy, Shared(transport=transport, environ=environ, data=data, on_event=on_event))
         try:
             await target.open()

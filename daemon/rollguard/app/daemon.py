@@ -19,8 +19,8 @@ from rollguard.config.loader import load_policies
 from rollguard.core.policy import Policy
 from rollguard.errors import GuardError, PolicyError
 from rollguard.telemetry.metrics import Metrics
-from rollguard.web.control import ControlServer
-from rollguard.web.server import Views, WebServer, parse_listen
+from rollguard.web.control import ControlServer, unusable_socket
+from rollguard.web.server import Views, WebServer, parse_listen, taken
 
 STOP_S = 4.0
 """How long the loops get to end; shutdown is a crash announced in advance."""
@@ -46,6 +46,7 @@ async def _guard(options: Options, stack: AsyncExitStack, on_end: OnEnd) -> int:
     transport = AiohttpTransport()
     stack.push_async_callback(transport.close)
     problems = await strangers(policies, transport, options.environ, options.data)
+    problems += [why for why in (taken(options.listen), unusable_socket(socket_path(options.data))) if why]
     if problems:
         raise CannotStart(problems)
     metrics = Metrics.fresh(__version__)

@@ -11,7 +11,8 @@ from typing import Never
 from rollguard.app.options import Options
 from rollguard.app.preflight import missing_secrets
 from rollguard.app.target import Target
-from rollguard.config.loader import load_policies
+from rollguard.config.loader import FILES_MAX, load_policies
+from rollguard.config.yamltext import BYTES_MAX
 from rollguard.core.policy import Policy
 from rollguard.errors import PolicyError, Refused
 from rollguard.telemetry.metrics import Metrics
@@ -93,20 +94,33 @@ class Reloader:
     async def _reject(self, error: PolicyError) -> None:
         self._metrics.reload(ok=False, at=self._now())
         for target in self._targets.values():
-            await target.reject(str(self._options.config), str(error)[:PROBLEM_CHARS_MAX])
+            await target.reject(str(self._options.config), _in_one_line(error))
 
     def _now(self) -> float:
         return next(iter(self._targets.values())).clock.now()
 
 
+def _in_one_line(error: PolicyError) -> str:
+    """Every problem by its place and message, for logs and pages: without the lines of the file under them."""
+    return "; ".join(problem.partition("\n")[0] for problem in error.problems)[:PROBLEM_CHARS_MAX]
+
+
 def fingerprint(config: Path) -> str:
     """What the policy files say now, as a hash; one that cannot be read counts as changed."""
     try:
-        files = sorted(config.glob("[!.]*.yaml")) if config.is_dir() else [config]
-        texts = [(file.name, file.read_bytes()) for file in files]
+        files = sorted(config.glob("[!.]*.yaml"))[: FILES_MAX + 1] if config.is_dir() else [config]
+        texts = [(file.name, _head(file)) for file in files]
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return hashlib.sha256(repr(texts).encode()).hexdigest()
+
+
+def _head(file: Path) -> bytes:
+    """As much of a file as a policy may have and one byte more; nothing of a pipe or a device, which could wait."""
+    if file.exists() and not file.is_file():
+        return b""
+    with file.open("rb") as opened:
+        return opened.read(BYTES_MAX + 1)
 
 
 def refusal(error: PolicyError) -> Refused:

@@ -26,8 +26,13 @@ def asked_if_running(data: Path, verb: str, args: Mapping[str, Any]) -> dict[str
 
 
 def known_targets(data: Path) -> list[str]:
-    """The targets that have a journal in the data folder."""
-    return sorted(path.stem for path in data.glob("*.db")) if data.is_dir() else []
+    """The targets that have a journal in the data folder. Raises ``Usage`` where it cannot be looked into."""
+    try:
+        return sorted(path.stem for path in data.iterdir() if path.suffix == ".db") if data.is_dir() else []
+    except OSError as error:
+        raise Usage(
+            f"rollguard: cannot read the data folder {data}: {error.strerror}: ask as the guard's user"
+        ) from error
 
 
 def one_target(data: Path, name: str | None) -> str:

@@ -38,9 +38,8 @@ def check(argv: Sequence[str], about: str) -> int:
     else:
         _print(problems, refused, warnings, facts)
         if sound and not problems:
-            screen.line(
-                f"{len(sound)} {'policies' if len(sound) > 1 else 'policy'}, nothing wrong in the files", "good"
-            )
+            count = f"{len(sound)} {'policies' if len(sound) > 1 else 'policy'}, nothing wrong in the files"
+            screen.line(*((f"{count}; but --live found {len(refused)} to mend", "bad") if refused else (count, "good")))
     return USAGE if problems else PROBLEM if refused else LINT if warnings else DONE
 
 

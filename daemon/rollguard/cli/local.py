@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rollguard
-from rollguard.cli.parser import DONE, PROBLEM, Parser, complain, with_output
+from rollguard.cli.parser import DONE, Parser, Usage, with_output
 
 TOKEN = "local-token"  # noqa: S105  (it opens nothing but a platform on this machine)
 IMAGE = "registry.fly.io/{app}:deployment-GOOD"
@@ -44,10 +45,12 @@ def demo(argv: Sequence[str], about: str) -> int:
 def platform(argv: Sequence[str], about: str) -> int:
     """Serve until stopped; on stdout what a shell needs to use it (``eval`` the lines)."""
     parser = Parser("platform", about, "In another shell: eval the printed lines; then flyctl and rollguard use it.")
-    parser.add_argument("--port", type=int, default=0, help="0: the system chooses")
+    parser.add_argument("--port", type=_port, default=0, metavar="PORT", help="0: the system chooses")
     parser.add_argument("--app", metavar="APP", help="also set up an app that serves (the bundled sample)")
     parser.add_argument("--machines", type=int, default=4, metavar="N", help="machines of that app (4)")
     args = parser.read(argv)
+    if args.machines < 1:
+        raise Usage("rollguard platform: --machines needs a number above 0")
     command = [sys.executable, "-m", "rollguard.localfly.platform", "--port", str(args.port), "--watch-stdin"]
     here = str(Path(rollguard.__file__).parents[1])  # it must be found from a bare checkout too
     found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
@@ -55,9 +58,8 @@ def platform(argv: Sequence[str], about: str) -> int:
         try:
             assert process.stdout is not None
             ready = process.stdout.readline()
-            if not ready:
-                complain("rollguard platform: it did not start")
-                return PROBLEM
+            if not ready:  # it has said why
+                return process.wait(STOP_S)
             url = json.loads(ready)["url"]
             for name in ("FLY_API_BASE_URL", "FLY_FLAPS_BASE_URL", "FLY_UIEX_BASE_URL"):
                 print(f"export {name}={url}")
@@ -76,12 +78,18 @@ def platform(argv: Sequence[str], about: str) -> int:
     return DONE
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
 def _set_up(url: str, app: str, machines: int) -> None:
     image = IMAGE.format(app=app)
     _post(url, "images", {"ref": image, "labels": {"rollguard.migration": "none"}})
     spec = {"name": app, "image": image, "machines": machines, "tokens": {TOKEN: "you@example.com"}}
     _post(url, "apps", {**spec, "checks": [CHECK]})
-    print(f"# {app} runs on {machines} machines", flush=True)
+    print(f"# {app} runs on {machines} machine{'s' if machines > 1 else ''}", flush=True)
 
 
 def _post(url: str, what: str, body: dict[str, Any]) -> None:

@@ -55,8 +55,9 @@ def _run(words: list[str]) -> int:
     if verb in {"-V", "--version"}:
         verb = "version"
     if verb not in VERBS:
-        known = did_you_mean(verb, list(VERBS)) if verb else ""
-        raise Usage(f"rollguard: unknown verb {verb!r}{known}\n{usage()}" if verb else usage())
+        near = did_you_mean(verb, list(VERBS)) if verb else ""
+        more = "\nrollguard help lists them all" if near else f"\n{usage()}"
+        raise Usage(f"rollguard: unknown verb {verb!r}{near}{more}" if verb else usage())
     module = importlib.import_module(f"rollguard.cli.{VERBS[verb][0]}")
     code: int = getattr(module, verb)(words[1:], VERBS[verb][1])
     return code

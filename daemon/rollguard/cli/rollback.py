@@ -22,6 +22,7 @@ from rollguard.cli.parser import (
     Parser,
     Usage,
     complain,
+    did_you_mean,
     version_number,
     with_data,
     with_output,
@@ -59,7 +60,7 @@ def rollback(argv: Sequence[str], about: str) -> int:
     with_output(parser)
     args = parser.read(argv)
 
-    overrides = tuple(OVERRIDES.get(name.replace(" ", "-"), name) for name in args.override)
+    overrides = tuple(_interlock(name) for name in args.override)
     wanted = Wanted(version=args.version, overrides=overrides, by=args.by, reason=args.reason)
     running = _is_running(args)
     if not running and args.config is None:
@@ -70,6 +71,15 @@ def rollback(argv: Sequence[str], about: str) -> int:
         then = "the guard goes on" if running else "what was begun is finished by another try, or by a guard"
         complain(f"\nrollguard: interrupted; {then}: rollguard show")
         raise
+
+
+def _interlock(word: str) -> str:
+    """The interlock that ``--override`` names. Raises ``Usage``."""
+    try:
+        return OVERRIDES[word.replace(" ", "-")]
+    except KeyError:
+        known = f"{did_you_mean(word, list(OVERRIDES))}; it takes {', '.join(OVERRIDES)}"
+        raise Usage(f"rollguard rollback: --override cannot lift {word!r}{known}") from None
 
 
 def _is_running(args: argparse.Namespace) -> bool:

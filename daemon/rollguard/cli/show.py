@@ -47,7 +47,7 @@ def target(item: Mapping[str, Any]) -> None:
     line(f"{item['metadata']['name']}  mode {status.get('mode') or spec.get('mode')}  policy {policy.get('path')}")
     if status["source"] == "journal":
         line(f"  (read from the journal: {status['sentence']})", "soon")
-    elif status["sentence"]:
+    elif status["sentence"] and status["sentence"] != (status["incident"] or {}).get("sentence"):
         line(f"  {status['sentence']}")
     if status.get("policyError"):
         line(f"  the policy file cannot be obeyed: {status['policyError']}", "bad")

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from rollguard.core import text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.fleet import Tenure, View
-from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, stale_after_s
+from rollguard.core.fleet import Tenure
+from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, quorum, stale_after_s
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Condition, Crashed, Failing, Rule, Scope, Signal, Threshold
 
@@ -120,7 +120,7 @@ def _by_quorum(
     answers = [ask(t.machine, t.since) for t in members]
     edge = ask(EDGE, view.whole_since) if has_edge(signal) and rule.quorum.or_edge else None
     breaching = [a for a in answers if a.say is Say.BREACH]
-    need = _need(rule, view, len(members))
+    need = quorum(rule, view, len(members))
     limit = getattr(condition, "limit", None)
 
     def finding(state: RuleState, sentence: str, blame: Blame = Blame.RELEASE, who: Sequence[Answer] = ()) -> Finding:
@@ -144,7 +144,7 @@ def _by_quorum(
                 RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE, breaching
             )
         return finding(RuleState.FIRING, f"{_words(condition, breaching)} on {_of(breaching, members)}", who=breaching)
-    if edge is not None and edge.say is Say.BREACH:
+    if edge is not None and edge.say is Say.BREACH and not (breaching and _by_chance(condition, edge)):
         blame = Blame.RELEASE if view.whole else Blame.EVERYONE
         return finding(RuleState.FIRING, f"{_words(condition, [edge])} at the edge", blame, [*breaching, edge])
     if breaching:
@@ -171,9 +171,9 @@ def _by_quorum(
     return replace(clear, machines=())
 
 
-def _need(rule: Rule, view: View, members: int) -> int:
-    """Machines that must agree. Beside machines on another digest, one new machine is enough."""
-    return 1 if not view.whole else max(1, math.ceil(round(rule.quorum.machines * members, 6)))
+def _by_chance(condition: Failing | Threshold, edge: Answer) -> bool:
+    """Whether so few failures at the edge may all have met the sick machine: every probe there meets one at random."""
+    return isinstance(condition, Failing) and (edge.value or 0.0) < 2 * condition.k
 
 
 def _silent(answers: Sequence[Answer]) -> list[Answer]:
@@ -238,7 +238,7 @@ def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> F
 
     if not view.cohort:
         return make(RuleState.BLIND, "no machine runs the release")
-    if looping and len(looping) >= _need(rule, view, len(members)):
+    if looping and len(looping) >= quorum(rule, view, len(members)):
         alike = sum(len(crashes[m]) >= condition.k for m in others)
         if others and alike * len(members) >= len(looping) * len(others):
             return make(RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE)

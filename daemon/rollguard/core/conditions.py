@@ -82,7 +82,9 @@ def _healthy(seen: Situation) -> Condition:
     firing = [f for f in seen.findings if f.firing]
     blind = [f for f in seen.findings if f.state is RuleState.BLIND]
     if firing:
-        return healthy(FALSE, "RuleFiring", "; ".join(f"{f.rule.name}: {f.sentence}" for f in firing))
+        first = f"{firing[0].rule.name}: {firing[0].sentence}"
+        others = text.listing([f.rule.name for f in firing[1:]])
+        return healthy(FALSE, "RuleFiring", f"{first}; also {others}" if others else first)
     if not seen.findings:
         return healthy(UNKNOWN, "NotJudgedYet", "nothing was judged yet")
     if blind:

@@ -132,8 +132,9 @@ class CounterBook:
         buckets = tuple(zip(bounds, accumulate((total[bound] for bound in bounds), max), strict=True))
         count = buckets[-1][1] if buckets else 0.0
         shown = buckets if is_histogram else ()
+        until = true_at if true_at < now else None
         return Reading(
-            key=place[0], subject=place[1], at=now, value=count, since=row.true_at, until=true_at, buckets=shown
+            key=place[0], subject=place[1], at=now, value=count, since=row.true_at, until=until, buckets=shown
         )
 
     def _increase(self, place: Place, before: _Row, after: _Row, series: Mapping[str, Buckets]) -> Buckets:

@@ -87,8 +87,10 @@ def _release_age(case: Case, now: float) -> str | None:
 
 
 def _onset(case: Case, now: float) -> str | None:
-    """Blame needs a beginning after the release: what fired when it appeared cannot be its doing."""
-    if not case.policy.interlocks.onset_after_release:
+    """Blame needs a beginning after the release: what fired when it appeared cannot be its doing, until it was proven:
+    then that was over.
+    """
+    if not case.policy.interlocks.onset_after_release or case.candidate.proven_at is not None:
         return None
     acting = [f for f in case.findings if f.firing]
     old = [f.rule.name for f in acting if f.rule.name in case.candidate.born_into]

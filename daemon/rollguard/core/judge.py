@@ -6,13 +6,14 @@ baseline is one more entry of the table below.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rollguard.core import by_machine, by_sum
-from rollguard.core.finding import Finding, RuleState, Trigger
+from rollguard.core import by_machine, by_sum, text
+from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence
-from rollguard.core.policy import Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
+from rollguard.core.policy import Crashed, Failing, Quantile, Ratio, Reported, Rule, ScrapeSignal, Threshold
 
 
 def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
@@ -22,7 +23,37 @@ def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
 
 def judge_all(evidence: Evidence, now: float) -> tuple[Finding, ...]:
     """Every rule of the policy, in its order."""
-    return tuple(judge(rule, evidence, now) for rule in evidence.policy.rules)
+    findings = tuple(judge(rule, evidence, now) for rule in evidence.policy.rules)
+    sick = _sick(evidence, findings)
+    return tuple(_explained(f, sick, evidence) for f in findings) if sick else findings
+
+
+def _sick(evidence: Evidence, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The machines that stand out, if by the machines' own evidence it is they and not the release."""
+    firing = [f for f in findings if f.firing]
+    if any(f.blame is Blame.RELEASE and not _is_users(f, evidence) for f in firing):
+        return ()
+    return tuple(sorted({m for f in firing if f.blame is Blame.MACHINE for m in f.machines}))
+
+
+def _explained(finding: Finding, sick: tuple[str, ...], evidence: Evidence) -> Finding:
+    """What users get cannot say from whom: up to twice the sick machines' share of it is theirs."""
+    share = len(sick) / max(1, len(evidence.view.serving))
+    if not finding.firing or finding.blame is not Blame.RELEASE or not _is_users(finding, evidence):
+        return finding
+    if finding.value is None or finding.value > 2 * share:
+        return finding
+    sentence = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
+    return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=sentence)
+
+
+def _is_users(finding: Finding, evidence: Evidence) -> bool:
+    """Whether this is a share of what users got at the edge."""
+    condition = finding.rule.condition
+    if not isinstance(condition, Ratio):
+        return False
+    signal = evidence.policy.signal(condition.total.partition(".")[0])
+    return isinstance(signal, ScrapeSignal) and signal.machine_label is None
 
 
 def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -> Finding:

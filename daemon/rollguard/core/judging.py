@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 from rollguard.core.events import Reported
 from rollguard.core.fleet import View
-from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Scope, Signal
+from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Rule, Scope, Signal
 from rollguard.core.window import Windows
 
 
@@ -51,6 +52,11 @@ def stale_after_s(signal: Signal) -> float:
 def has_edge(signal: Signal) -> bool:
     """Whether a probe signal asks the edge as well."""
     return isinstance(signal, HttpSignal | JsonSignal) and Scope.EDGE in signal.scopes
+
+
+def quorum(rule: Rule, view: View, members: int) -> int:
+    """How many of so many machines must agree. Beside machines on another digest, one new machine is enough."""
+    return 1 if not view.whole else max(1, math.ceil(round(rule.quorum.machines * members, 6)))
 
 
 def beyond(value: float, limit: float, *, above: bool) -> bool:

@@ -15,7 +15,10 @@ from rollguard.core import events as ev
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestRecord:
-    """What is known of one image digest. ``proven_at`` None: never proven."""
+    """What is known of one image digest. ``proven_at`` None: never proven.
+
+    ``full_at`` is when it first ran on every machine, ``served_at`` since when it did so last.
+    """
 
     digest: str
     image_ref: str
@@ -27,6 +30,7 @@ class DigestRecord:
     born_into: frozenset[str] = frozenset()
     full_at: float | None = None
     full_version: int | None = None
+    served_at: float | None = None
     proven_at: float | None = None
     proven_how: str = ""
 
@@ -94,12 +98,15 @@ class PastRollback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """Everything the journal knows that decisions depend on. ``digests`` are in order of first appearance."""
+    """Everything the journal knows that decisions depend on. ``digests`` are in order of first appearance;
+    ``serving`` ran last on every machine.
+    """
 
     seq: int = 0
     newest_at: float = 0.0
     since: float | None = None
     digests: tuple[DigestRecord, ...] = ()
+    serving: str = ""
     rollbacks: tuple[PastRollback, ...] = ()
     reports: tuple[ev.Reported, ...] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
@@ -177,7 +184,9 @@ def _with_digest(state: TargetState, digest: str, **changes: Any) -> TargetState
 
 
 def _fully_deployed(state: TargetState, e: ev.FullyDeployed) -> TargetState:
-    return _with_digest(state, e.digest, full_at=e.at, full_version=e.version)
+    known = state.record(e.digest)
+    first = {} if known and known.full_at is not None else {"full_at": e.at, "full_version": e.version}
+    return replace(_with_digest(state, e.digest, served_at=e.at, **first), serving=e.digest)
 
 
 def _proven(state: TargetState, e: ev.Proven) -> TargetState:

@@ -50,6 +50,11 @@ class Reading:
     buckets: tuple[tuple[float, float], ...] = ()
 
     @property
+    def unanswered(self) -> bool:
+        """A probe that got no HTTP answer at all: that the app is gone, or only the way there."""
+        return self.value == 0.0 and bool(self.detail) and not self.detail.startswith("HTTP ")
+
+    @property
     def to(self) -> float:
         """The newest instant that the value speaks of."""
         return self.at if self.until is None else self.until

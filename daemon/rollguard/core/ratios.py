@@ -35,14 +35,19 @@ def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at:
     """
     total = _rows(condition.total, view, windows, at - condition.over_s, at)
     bad = _rows(condition.bad, view, windows, at - condition.over_s, at)
-    own, own_bad = _own_probes(policy, condition.total, view, windows, total.rows)
-    count = max(0.0, sum(r.value or 0.0 for r in total.rows) - own)
-    failed = min(count, max(0.0, sum(r.value or 0.0 for r in bad.rows) - own_bad))
+    own = _own_probes(policy, condition.total, view, windows, total.rows)
+    counts, errors = _by_subject(total.rows), _by_subject(bad.rows)
+    count = failed = 0.0
+    for subject, counted in counts.items():  # one machine's probes are not taken out of another one's requests
+        probes, probes_bad = own.get(subject, (0.0, 0.0))
+        users = max(0.0, counted - probes)
+        count += users
+        failed += min(users, max(0.0, errors.get(subject, 0.0) - probes_bad))
     enough = count >= condition.min_count and count > 0
     return Measure(
         value=failed / count if enough else None,
         count=count,
-        first_at=min((r.at for r in bad.rows if r.value), default=None),
+        first_at=min((r.to for r in bad.rows if r.value), default=None),
         newest_at=bad.newest_at if bad.unread else total.newest_at,
         gap=bad.gap if bad.unread else total.gap,
         of_edge=total.of_edge,
@@ -57,13 +62,14 @@ def quantile_at(condition: Quantile, policy: Policy, view: View, windows: Window
     """
     read = _rows(condition.key, view, windows, at - condition.over_s, at)
     buckets = _summed(read.rows)
-    own, _ = _own_probes(policy, condition.key, view, windows, read.rows)
-    count = max(0.0, buckets[-1][1] - own) if buckets else 0.0
+    own = _own_probes(policy, condition.key, view, windows, read.rows)
+    counts = _by_subject(read.rows)
+    count = sum(max(0.0, n - own.get(subject, (0.0, 0.0))[0]) for subject, n in counts.items()) if buckets else 0.0
     enough = count >= condition.min_count and count > 0 and len(buckets) > 1
     return Measure(
         value=quantile(condition.q, buckets) if enough else None,
         count=count,
-        first_at=min((r.at for r in read.rows), default=None),
+        first_at=min((r.to for r in read.rows), default=None),
         newest_at=read.newest_at,
         gap=read.gap,
         of_edge=read.of_edge,
@@ -140,14 +146,23 @@ def _last_answer(key: str, view: View, windows: Windows) -> float | None:
     return max((at for at in newest if at is not None), default=None)
 
 
-def _own_probes(policy: Policy, key: str, view: View, windows: Windows, rows: Iterable[Reading]) -> tuple[float, float]:
-    """How many of the counted requests were the guard's own probes, and how many of those got a 5xx."""
+def _by_subject(rows: Iterable[Reading]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for row in rows:
+        sums[row.subject] = sums.get(row.subject, 0.0) + (row.value or 0.0)
+    return sums
+
+
+def _own_probes(
+    policy: Policy, key: str, view: View, windows: Windows, rows: Iterable[Reading]
+) -> dict[str, tuple[float, float]]:
+    """By subject: how many of its counted requests were the guard's own probes, and how many of those got a 5xx."""
     signal = policy.signal(key.partition(".")[0])
     if not isinstance(signal, ScrapeSignal) or not signal.counts_probes:
-        return 0.0, 0.0
+        return {}
     started = [t.machine for t in (*view.serving, *(t for t in view.others if t.started))]
     probes = [s for s in policy.signals if isinstance(s, HttpSignal | JsonSignal)]
-    count = bad = 0.0
+    made: dict[str, tuple[float, float]] = {}
     for counted, start, end in _spans(rows):
         # The edge counts every probe; a machine its own, and its share of those that came in at the edge.
         asked = {EDGE: 1.0} | dict.fromkeys(started, 1.0)
@@ -157,8 +172,9 @@ def _own_probes(policy: Policy, key: str, view: View, windows: Windows, rows: It
             for subject, weight in asked.items():
                 if (Scope.EDGE if subject == EDGE else Scope.MACHINE) in probe.scopes:
                     own, failed = _count(windows, probe.name, subject, start, end)
-                    count, bad = count + own * weight, bad + failed * weight
-    return count, bad
+                    count, bad = made.get(counted, (0.0, 0.0))
+                    made[counted] = count + own * weight, bad + failed * weight
+    return made
 
 
 def _spans(rows: Iterable[Reading]) -> list[tuple[str, float, float]]:
@@ -168,7 +184,7 @@ def _spans(rows: Iterable[Reading]) -> list[tuple[str, float, float]]:
         start = row.since if row.since is not None else row.at
         if spans and spans[-1][0] == row.subject and spans[-1][2] == start:
             start = spans.pop()[1]
-        spans.append((row.subject, start, row.at))
+        spans.append((row.subject, start, row.to))
     return spans
 
 

@@ -48,12 +48,14 @@ def summary_text(policy: Policy, goal: Goal, recorded: Sequence[ev.Recorded]) ->
     ended = next((e for e in reversed(mine) if isinstance(e, ev.GoalEnded)), None)
     verdict = next((e for e in reversed(mine) if isinstance(e, ev.Verified)), None)
     began = next((e for e in mine if isinstance(e, ev.GoalSet)), None)
+    decided = next((e for e in reversed(mine) if isinstance(e, ev.Decided) and e.decision == "rollback"), None)
     facts = [
         ("target", f"{policy.target.name} (app {policy.target.app})"),
         ("incident", goal.incident),
         ("rolled back", text.short(goal.candidate)),
         ("to", f"{f'v{goal.target_version} ' if goal.target_version else ''}{goal.target_ref}"),
-        ("because", goal.trigger),
+        ("because", "; ".join(decided.findings) if decided and decided.findings else goal.trigger),
+        ("trigger", goal.trigger),
         ("by", goal.by),
         ("reason", began.reason if began else ""),
         ("began", text.stamp(goal.set_at)),
@@ -68,8 +70,17 @@ def summary_text(policy: Policy, goal: Goal, recorded: Sequence[ev.Recorded]) ->
 
 
 def story(happened: Sequence[ev.Event]) -> list[str]:
-    """Events as lines: when, and what."""
-    return [f"  {text.stamp(e.at)}  {line}" for e in happened if (line := said(e))]
+    """Events as lines: when, and what. What the line before has said is not said again."""
+    lines: list[str] = []
+    before = ""
+    for event in happened:
+        sentence = getattr(event, "sentence", "")
+        if isinstance(event, ev.Decided) and sentence == before:
+            lines.append(f"  {text.stamp(event.at)}  {_decision(event)}")
+        elif line := said(event):
+            lines.append(f"  {text.stamp(event.at)}  {line}")
+        before = sentence
+    return lines
 
 
 def said(event: ev.Event) -> str:
@@ -78,8 +89,7 @@ def said(event: ev.Event) -> str:
         case ev.IncidentOpened():
             return f"incident: {event.sentence}"
         case ev.Decided():
-            held = f"; held by {'; '.join(event.refusals)}" if event.refusals else ""
-            return f"decided to {event.decision} ({event.trigger}): {event.sentence}{held}"
+            return f"{_decision(event)}: {event.sentence}"
         case ev.GoalSet():
             return f"rolling back to {event.target_ref}, by {event.by}: {event.reason}"
         case ev.StepIntended(kind="update"):
@@ -99,6 +109,13 @@ def said(event: ev.Event) -> str:
         case ev.IncidentClosed():
             return f"closed ({event.outcome})"
     return ""
+
+
+def _decision(event: ev.Decided) -> str:
+    """What was decided, on what kind of word, and the names of the interlocks that held it."""
+    names = [refusal.partition(":")[0] for refusal in event.refusals]
+    held = f", held by {text.listing(names)}" if names else ""
+    return f"decided to {event.decision} ({event.trigger}{held})"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -55,7 +55,7 @@ def journal_object(target: str, recorded: Sequence[ev.Recorded], now: float) -> 
     rules: dict[str, ev.RuleChanged] = {e.event.rule: e.event for e in recorded if isinstance(e.event, ev.RuleChanged)}
     why = f"no guard runs; the journal's newest entry is {text.seconds(max(0.0, now - state.newest_at))} old"
     not_now = [
-        Condition(type=name, status=UNKNOWN, reason="GuardNotRunning", message=why, since=state.newest_at)
+        Condition(type=name, status=UNKNOWN, reason="GuardNotRunning", message="no guard runs", since=state.newest_at)
         for name in ("Observed", "Healthy", "RollbackReady")
     ]
     acting = Condition(
@@ -84,7 +84,7 @@ def journal_object(target: str, recorded: Sequence[ev.Recorded], now: float) -> 
                 {"name": r.rule, "state": r.after, "value": r.value, "limit": r.limit, "sentence": r.sentence}
                 for r in rules.values()
             ],
-            "releases": [_release(d, ()) for d in state.digests[-RELEASES_SHOWN:][::-1]],
+            "releases": [_release(d, _marks(d, state)) for d in state.digests[-RELEASES_SHOWN:][::-1]],
             "machines": [],
             "interlocks": [],
         },
@@ -162,18 +162,25 @@ def _releases(seen: Situation) -> list[Json]:
     candidate = seen.case.candidate.digest if seen.case else None
     target = seen.case.target.digest if seen.case and seen.case.target else None
     running = {m.digest for m in seen.snapshot.managed} if seen.snapshot else set()
-    bad = {r.candidate for r in seen.state.rollbacks}
     objects = []
     for record in reversed(seen.state.digests[-RELEASES_SHOWN:]):
         marks = (
             ("candidate", record.digest == candidate),
             ("target", record.digest == target),
             ("running", record.digest in running),
-            ("proven", record.proven_at is not None),
-            ("rolled back", record.digest in bad),
         )
-        objects.append(_release(record, [mark for mark, holds in marks if holds]))
+        now = [mark for mark, holds in marks if holds]
+        objects.append(_release(record, [*now, *_marks(record, seen.state)]))
     return objects
+
+
+def _marks(record: DigestRecord, state: TargetState) -> list[str]:
+    """What is true of a release whoever looks, and when."""
+    marks = (
+        ("proven", record.proven_at is not None),
+        ("rolled back", any(record.digest == r.candidate for r in state.rollbacks)),
+    )
+    return [mark for mark, holds in marks if holds]
 
 
 def _release(record: DigestRecord, marks: Sequence[str]) -> Json:

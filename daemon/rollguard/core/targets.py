@@ -16,13 +16,14 @@ def choose(
     ``avoid`` are digests that somebody reported for what a release is taken back for: steps, but no targets.
 
     At most ``furthest_releases`` back: digests that once ran on every machine count as a step, those that were
-    rolled back or never got that far do not. At most ``furthest_age_s``: how long ago the target stopped serving,
-    which is when its successor appeared.
+    rolled back, never got that far, or were left again for an older one do not. At most ``furthest_age_s``: how long
+    ago the target stopped serving, which is when its successor appeared.
     """
     bad = {r.candidate for r in state.rollbacks}
     steps, successor = 0, state.record(candidate)
-    for record in reversed(_older(state, candidate)):
-        if record.digest in bad:
+    older = _older(state, candidate)
+    for place, record in reversed(list(enumerate(older))):
+        if record.digest in bad or _was_left(record, older[:place]):
             continue
         if record.full_at is None and record.proven_at is None:
             continue
@@ -42,6 +43,12 @@ def choose(
         None,
         "this guard has not yet seen an older release run clean" if steps == 0 else "the older one was never proven",
     )
+
+
+def _was_left(record: DigestRecord, before: tuple[DigestRecord, ...]) -> bool:
+    """Whether people went back from it to one that came before."""
+    served_at = record.served_at
+    return served_at is not None and any(d.served_at is not None and d.served_at > served_at for d in before)
 
 
 def reported(state: TargetState, policy: Policy) -> frozenset[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from rollguard.core.model import Reading
+from rollguard.core.model import GapKind, Reading
 
 READINGS_MAX = 4096
 """Per key and subject. At one reading every 250 ms that is 17 minutes; longer windows have longer intervals."""
@@ -44,6 +45,13 @@ class Windows:
     def newest_first(self, key: str, subject: str) -> Iterator[Reading]:
         """All that is still known, newest first."""
         return reversed(self._readings.get((key, subject), []))
+
+    def doubt(self, start: float) -> None:
+        """Since ``start`` the guard itself was cut off: what it could not reach says nothing."""
+        for row in self._readings.values():
+            for place in range(bisect_right(row, start, key=lambda r: r.at), len(row)):
+                if row[place].unanswered:
+                    row[place] = replace(row[place], value=None, gap=GapKind.NO_ANSWER, detail="the guard was cut off")
 
     def forget(self, now: float) -> None:
         """Drop what is beyond the horizon."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,10 @@ def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path 
     Each ends with one line of JSON on stdout. The story is told on stdout too, or with ``output="json"`` on stderr.
     ``keep``: a folder that gets what each run wrote, as ``KEEP/SCENARIO``.
     """
-    unknown = [name for name in names if name not in SCENARIOS]
-    if unknown:
-        print(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
+    wrong = _unknown(names) or (_unusable(keep, names) if keep else "")
+    if wrong:
+        print(f"rollguard demo: {wrong}", file=sys.stderr)
         return USAGE
-    for name in names if keep else ():
-        assert keep is not None
-        if (keep / name).exists():
-            print(f"{keep / name} is there already: what a run leaves behind needs a new folder", file=sys.stderr)
-            return USAGE
     worst = OK
     for name in names:
         code = play(SCENARIOS[name], output=output, keep=keep / name if keep else None)
@@ -59,6 +55,29 @@ def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path 
             return code
         worst = max(worst, code)
     return worst
+
+
+def _unknown(names: Sequence[str]) -> str:
+    """A sentence about a name that is no scenario; empty when there is none."""
+    unknown = next((name for name in names if name not in SCENARIOS), None)
+    if unknown is None:
+        return ""
+    near = get_close_matches(unknown[:100], SCENARIOS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"no scenario {unknown!r}{hint}; there are {', '.join(SCENARIOS)}"
+
+
+def _unusable(keep: Path, names: Sequence[str]) -> str:
+    """Why the folder cannot take what these runs leave behind: better known before a run than after it."""
+    there = next((keep / name for name in names if (keep / name).exists()), None)
+    if there is not None:
+        return f"{there} is there already: what a run leaves behind needs a new folder"
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=keep):
+            return ""
+    except OSError as error:
+        return f"cannot write to {keep}: {error.strerror}: choose another with --keep"
 
 
 def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) -> int:
@@ -81,10 +100,11 @@ def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) 
 
 
 async def _until_told_to_stop(scenario: Scenario, folder: Path, story: Story) -> dict[str, Any]:
-    """SIGTERM ends it as Ctrl-C does: in order."""
+    """SIGTERM, or a terminal that goes away, ends it as Ctrl-C does: in order."""
     playing = asyncio.current_task()
     assert playing is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
     return await run(scenario, folder, story)
 
 
@@ -92,6 +112,5 @@ def _leave(folder: Path, keep: Path | None) -> None:
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    keep.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, keep)
     print(f"what the run wrote is in {keep}", file=sys.stderr)

@@ -145,6 +145,9 @@ class Guard:
         target = self.decision.target
         resolvable = await self.watch.resolvable(messages.by_digest(target.image_ref, target.digest), target.digest)
         now = self.clock.now()
+        if newest_running(snapshot, self.record.state.order) != candidate.digest:
+            return  # another release came just now: the next tick judges that one
+        await self._note(judge_all(self.evidence(candidate.digest), now), now)
         self.decision = decide(self.case(candidate, snapshot, now, resolvable=resolvable), self.mode, now)
         match self.decision:
             case RollBack():

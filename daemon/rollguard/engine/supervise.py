@@ -104,26 +104,26 @@ async def _bear(
     """Do it again and again. What fails is recorded once, backed off from, and tried again: one target's bug is that
     target's blindness, not the end of the guard. A journal or an invariant that fails does end it.
     """
-    failures = 0
+    failures = ours = 0
     while True:
         began = clock.now()
         pause_s = every_s()
         try:
             await act()
-            if alarm is not None and failures >= ALARM_AT:
+            if alarm is not None and ours >= ALARM_AT:
                 await alarm(0, "")
-            failures = 0
+            failures = ours = 0
         except (JournalError, AssertionError):
             raise
         except (Unavailable, Refused) as error:
             failures += 1
             await _say(record, clock, f"{error}", failures)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is ours, and it makes us blind, not dead)
-            failures += 1
+            failures, ours = failures + 1, ours + 1
             pause_s = min(2.0**failures, PAUSE_S_MAX)
             await _say(record, clock, f"{type(error).__name__}: {error}", failures)
             if alarm is not None:
-                await alarm(failures, f"{type(error).__name__}: {error}")
+                await alarm(ours, f"{type(error).__name__}: {error}")
         await asyncio.sleep(min(pause_s, max(0.05, began + pause_s - clock.now())))
 
 

@@ -49,6 +49,7 @@ class Watch:
         self._vitals = vitals
         self._on_reading = on_reading
         self._quiet = Quiet()
+        self._cut_off = False  # the platform could not be reached either
         self.policy = policy
         self.windows = Windows(horizon_s(policy))
         self.alive_since = clock.now()
@@ -100,7 +101,11 @@ class Watch:
 
     async def look(self) -> Snapshot:
         """Ask the platform once and take note of what changed. Raises what the platform raises."""
-        snapshot = await self._platform.snapshot()
+        try:
+            snapshot = await self._platform.snapshot()
+        except Unavailable:
+            self._cut_off = True
+            raise
         row_open = any(r.in_progress for r in snapshot.releases[:3])
         if row_open or self.want_leases or self.deploy is not None:
             snapshot = await self.leases_now(snapshot)
@@ -112,6 +117,9 @@ class Watch:
         before = self.snapshot.at if self.snapshot else None
         if before is not None and snapshot.at < before:
             return  # a slow answer that was overtaken
+        if self._cut_off and before is not None:
+            self.windows.doubt(before)
+        self._cut_off = False
         digests_before = {t.digest for t in self.tenures.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
         self.snapshot = snapshot
@@ -152,7 +160,7 @@ class Watch:
         if len(running) == 1:
             digest = running.pop()
             record = state.record(digest)
-            if digest and (record is None or record.full_at is None):
+            if digest and (record is None or record.full_at is None or state.serving != digest):
                 version = max((m.release_version or 0 for m in snapshot.managed), default=0)
                 events.append(FullyDeployed(at=now, digest=digest, version=version or None))
         if deploy is not None and self.deploy is None:

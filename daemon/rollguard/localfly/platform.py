@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from rollguard.localfly.world import World
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 PULL_S = 0.1
+log = logging.getLogger(__name__)
 
 
 class Platform:
@@ -76,7 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--watch-stdin", action="store_true", help="exit when stdin ends")
     args = parser.parse_args(argv)
     log_to_stderr("platform")
-    asyncio.run(serve(args))
+    try:
+        asyncio.run(serve(args))
+    except OSError as error:
+        log.error("cannot listen on %s:%s: %s", args.host, args.port, error.strerror)  # noqa: TRY400  (no bug, no stack)
+        return 2
     return 0
 
 

@@ -7,6 +7,7 @@ from logging import ERROR, INFO, WARNING
 from typing import Any
 
 from rollguard.core import events as e
+from rollguard.core import text
 
 Said = tuple[int, str]
 
@@ -22,11 +23,39 @@ def _of_page_failure(page: e.PageFailed) -> Said:
     return WARNING, f"{page.channel} did not take page {page.key} (attempt {page.attempts}): {page.error}"
 
 
+def _release(seen: e.FullyDeployed) -> str:
+    """``v41 (0123456789ab)``: 64 digits are not for people."""
+    digest = text.short(seen.digest)
+    return f"v{seen.version} ({digest})" if seen.version else digest
+
+
+def _once(outcome: str, sentence: str) -> str:
+    """The outcome and the sentence, which often begins with it."""
+    return sentence if sentence.startswith(outcome) else f"{outcome}: {sentence}"
+
+
+def _step(step: e.StepIntended | e.StepDone | e.StepFailed) -> str:
+    return f"{_STEPS.get(step.kind, step.kind)}{f' {step.machine}' if step.machine else ''}"
+
+
 def _of_step_done(step: e.StepDone) -> Said:
-    where = f" of {step.machine}" if step.machine else ""
-    return INFO, f"{step.kind}{where} done{f': {step.phase}' if step.phase else ''}"
+    if step.kind == "update" and step.phase:
+        return INFO, f"machine {step.machine}: the update is {step.phase}"
+    return INFO, f"done: {_step(step)}"
 
 
+_STEPS = {
+    "release_create": "make a release row",
+    "release_running": "mark the release row running",
+    "release_complete": "mark the release row complete",
+    "release_failed": "mark the release row failed",
+    "update": "update machine",
+}
+_DECISIONS = {
+    "rollback": "roll back",
+    "would-rollback": "roll back, if the mode allowed it",
+    "would-page": "page, if the mode allowed it",
+}
 _LOUD_RULES = {"firing": WARNING, "blind": WARNING}
 _LOUD_DECISIONS = {"rollback": WARNING, "page": WARNING}
 
@@ -36,20 +65,23 @@ _TABLE: dict[type[e.Event], Callable[[Any], Said]] = {
     e.PolicyRejected: lambda x: (ERROR, f"{x.path} cannot be obeyed, the old policy stays: {x.problem}"),
     e.ClockJumped: lambda x: (WARNING, f"the wall clock moved by {x.by_s:+.1f} s; windows were emptied"),
     e.DigestSeen: lambda x: (INFO, f"{x.image_ref} runs for the first time"),
-    e.FullyDeployed: lambda x: (INFO, f"{x.digest} runs on every managed machine"),
+    e.FullyDeployed: lambda x: (INFO, f"{_release(x)} runs on every managed machine"),
     e.Proven: lambda x: (INFO, f"{x.image_ref} is proven ({x.how})"),
     e.DeployBegan: lambda x: (INFO, f"{x.owner or 'somebody'} deploys ({x.sign})"),
     e.DeployEnded: lambda x: (INFO, f"the deploy of {x.owner or 'somebody'} is over"),
     e.RuleChanged: lambda x: (_LOUD_RULES.get(x.after, INFO), f"{x.rule} is {x.after}: {x.sentence}"),
     e.IncidentOpened: lambda x: (WARNING, f"incident {x.incident} opens: {x.sentence}"),
-    e.Decided: lambda x: (_LOUD_DECISIONS.get(x.decision, INFO), f"decided to {x.decision}: {x.sentence}"),
+    e.Decided: lambda x: (
+        _LOUD_DECISIONS.get(x.decision, INFO),
+        f"decided to {_DECISIONS.get(x.decision, x.decision)}: {x.sentence}",
+    ),
     e.GoalSet: lambda x: (WARNING, f"rolling back to {x.target_ref}: {x.reason}"),
-    e.StepIntended: lambda x: (INFO, f"about to {x.kind}{f' {x.machine}' if x.machine else ''}"),
+    e.StepIntended: lambda x: (INFO, f"about to {_step(x)}"),
     e.StepDone: _of_step_done,
-    e.StepFailed: lambda x: (WARNING, f"{x.kind}{f' of {x.machine}' if x.machine else ''} failed: {x.error}"),
+    e.StepFailed: lambda x: (WARNING, f"could not {_step(x)}: {x.error}"),
     e.GoalEnded: lambda x: (INFO if x.outcome == "restored" else ERROR, f"rollback {x.outcome}: {x.sentence}"),
     e.Verified: lambda x: (INFO if x.result == "restored" else WARNING, f"verified, {x.result}: {x.sentence}"),
-    e.IncidentClosed: lambda x: (INFO, f"incident {x.incident} is over, {x.outcome}: {x.sentence}"),
+    e.IncidentClosed: lambda x: (INFO, f"incident {x.incident} is over: {_once(x.outcome, x.sentence)}"),
     e.PauseSet: lambda x: (WARNING, f"paused by {x.by}: {x.reason}"),
     e.PauseLifted: lambda x: (INFO, f"resumed by {x.by}: {x.reason}"),
     e.HoldSet: lambda x: (WARNING, f"held by {x.by}: {x.reason}"),

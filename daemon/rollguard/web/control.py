@@ -37,8 +37,8 @@ class ControlServer:
 
         Raises ``Refused`` when somebody does, or the file cannot be made.
         """
-        if len(os.fsencode(path)) > PATH_BYTES_MAX:
-            raise Refused(f"{path} is too long for a socket's name: give the guard a shorter --data")
+        if why := unusable_socket(path):
+            raise Refused(why)
         try:
             listener = _listen(path)
         except OSError as error:
@@ -51,6 +51,13 @@ class ControlServer:
         self._server.close()
         self._path.unlink(missing_ok=True)
         await self._server.wait_closed()
+
+
+def unusable_socket(path: Path) -> str | None:
+    """Why no socket can have this name, or None. Looks at nothing but the name."""
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        return f"{path} is too long for a socket's name: give the guard a shorter --data"
+    return None
 
 
 class _Desk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -47,8 +48,7 @@ class WebServer:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
-            raise Refused(f"{host}:{port} {why}: choose another with --listen") from error
+            raise Refused(_why_not(host, port, error)) from error
         bound = runner.addresses[0]
         return cls(runner, f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}")
 
@@ -83,6 +83,25 @@ def parse_listen(listen: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16):
         raise Refused(f"{listen!r} is no address to listen on: write host:port, such as {DEFAULT_LISTEN}")
     return host, int(port)
+
+
+def taken(listen: str) -> str | None:
+    """Why this address cannot be had now, or None: asked before anything is made. Raises ``Refused`` for no address."""
+    host, port = parse_listen(listen)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        return _why_not(host, port, error)
+    return None
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
+    return f"{host}:{port} {why}: choose another with --listen"
 
 
 def _verdict(why_not: str | None, word: str) -> web.Response:
