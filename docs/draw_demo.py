@@ -24,7 +24,7 @@ STYLE = """text{font:13px system-ui,sans-serif;fill:#222}.small{font-size:11px;f
 .head{font-size:15px;font-weight:600}
 @media (prefers-color-scheme:dark){text{fill:#ddd}.small{fill:#aaa}.paper{fill:#16181c}}"""
 TOLD = {
-    "page": ("page: bad while deploying", 0),
+    "page": ("page: bad, a deploy is under way", 0),
     "rollback": ("decided: roll back", 1),
     "restored": ("all machines back", 2),
     "verified": ("verified", 3),

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,7 +53,10 @@ def stage(tmp_path: Path) -> Iterator[tuple[Fly, dict[str, str]]]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         edge = stack.enter_context(subprocess.Popen(command, env=environment(), **pipes))  # type: ignore[call-overload]
         stack.callback(edge.terminate)
-        yield fly, _environ(fly, json.loads(edge.stdout.readline())["url"])
+        url = json.loads(edge.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/", timeout=30) as page:  # somebody uses the app: it is counted
+            page.read()
+        yield fly, _environ(fly, url)
 
 
 def _environ(fly: Fly, edge: str) -> dict[str, str]:

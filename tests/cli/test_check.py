@@ -50,3 +50,13 @@ def test_live_says_what_is_wrong_with_a_token_and_exits_1(home: Home) -> None:
     assert ran.returncode == 1
     assert f"Fly does not accept this token for {home.app}" in ran.stdout
     assert ran.stdout.splitlines()[-1].endswith("; but --live found 1 to mend")
+
+
+def test_live_asks_every_signal_once_and_says_which_do_not_answer(home: Home) -> None:
+    probe = "  nowhere: {http: {url: http://127.0.0.1:9/, scope: [edge], timeout: 1s}, every: 5s}\n"
+    home.write_policy(home.policy.read_text().replace("rules:\n", probe + "rules:\n"))
+    ran = home.rollguard("check", "--live", str(home.policy))
+    assert ran.returncode == 1
+    assert f"{home.policy}: signal nowhere: " in ran.stdout
+    assert "(the edge)" in ran.stdout
+    assert home.fly.writes_of_the_guard(home.app) == {}

@@ -97,6 +97,7 @@ def test_a_release_nobody_saw_run_needs_an_override_by_name(own: Home) -> None:
     assert chosen.returncode == 0
     assert "note: target not proven" in chosen.stdout
     assert own.fly.writes_of_the_guard(own.app) == {}
+    assert not own.data.exists(), "a dry run leaves nothing behind"
 
 
 def test_a_guard_killed_in_the_middle_is_finished_by_hand_or_by_the_next(own: Home) -> None:
@@ -106,6 +107,11 @@ def test_a_guard_killed_in_the_middle_is_finished_by_hand_or_by_the_next(own: Ho
             until(lambda: "StepIntended" in own.names(), "the rollback has begun")
             guard.process.kill()
     assert kinds(own, GoalEnded) == 0
+    writes = own.fly.writes_of_the_guard(own.app)
+    rehearsed = own.rollguard("rollback", own.app, "--reason", "x", "--dry-run", "--config", str(own.policy))
+    assert rehearsed.returncode == 1
+    assert "under way already" in rehearsed.stderr
+    assert own.fly.writes_of_the_guard(own.app) == writes, "a dry run finishes nobody's rollback"
     with own.guard() as guard:
         until(lambda: kinds(own, GoalEnded) == 1, "the next life brings it to its end")
         assert guard.get("/-/healthy")[0] == 200

@@ -302,7 +302,7 @@ def test_the_ordinary_case_is_held_by_nothing(trigger: Trigger) -> None:
 EVERYTHING = frozenset(lock.name for lock in TABLE) | {name for name, _ in PRECONDITIONS}
 
 UNBYPASSABLE: list[tuple[str, Case, str]] = [
-    ("deploy in progress", a_case(deploy="bob (a lease on machine m1)"), "bad while deploying; waiting for bob"),
+    ("deploy in progress", a_case(deploy="bob (a lease on machine m1)"), "a deploy is under way: waiting for bob"),
     ("target already there", a_case(snapshot=a_snapshot(*machines(GOOD, GOOD))), "already runs the target"),
     ("target image", a_case(resolvable=False), "is gone from the registry"),
     ("target image", a_case(resolvable=None), "could not be looked up"),

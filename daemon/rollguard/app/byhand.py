@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rollguard.adapters.http import AiohttpTransport
-from rollguard.app.options import CannotStart, Wanted
+from rollguard.adapters.journal.codec import event_text
+from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
+from rollguard.adapters.journal.sqlite import read_journal
+from rollguard.app.options import CannotStart, Wanted, journal_path
 from rollguard.app.preflight import missing_secrets, strangers, unusable_folder
 from rollguard.app.target import Shared, Target
 from rollguard.core.events import Recorded
@@ -41,6 +44,30 @@ async def alone(
             yield target
         finally:
             await target.close()
+    finally:
+        await transport.close()
+
+
+@asynccontextmanager
+async def rehearsal(policy: Policy, data: Path, environ: Mapping[str, str]) -> AsyncIterator[Target]:
+    """The target with a copy of its journal in memory: it can be asked anything, and nothing is written anywhere.
+
+    Raises ``CannotStart`` or ``JournalError``.
+    """
+    problems = missing_secrets([policy], environ)
+    transport = AiohttpTransport()
+    try:
+        problems = problems or await strangers([policy], transport, environ, data)
+        if problems:
+            raise CannotStart(problems)
+        name = policy.target.name
+        path = journal_path(data, name)
+        known = read_journal(path, name) if path.exists() else []
+        disk = MemoryDisk(events=[event_text(entry.event) for entry in known])
+        shared = Shared(transport=transport, environ=environ, data=data, on_event=lambda entry, target: None)
+        target = Target(policy, MemoryJournal(disk), shared)
+        await target.open()
+        yield target
     finally:
         await transport.close()
 

@@ -10,10 +10,12 @@ from rollguard.adapters.clock import SystemClock
 from rollguard.adapters.fly.client import FlyClient
 from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.adapters.secrets import read_secret
+from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.options import journal_path
+from rollguard.core.model import EDGE, GapKind, Reading, Snapshot
 from rollguard.core.policy import PagerDuty, Policy, ScrapeSignal, SecretRef, Webhook
 from rollguard.errors import GuardError, Refused, Unavailable
-from rollguard.ports import Clock, Transport
+from rollguard.ports import Clock, Fleet, Transport
 
 
 def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str], clock: Clock) -> FlyPlatform:
@@ -67,6 +69,33 @@ async def _stranger(policy: Policy, transport: Transport, environ: Mapping[str, 
     except GuardError as error:
         return f"{policy.path}: target {policy.target.name}: {error}"
     return None
+
+
+async def unanswered(
+    policy: Policy, transport: Transport, environ: Mapping[str, str], snapshot: Snapshot, clock: Clock
+) -> list[str]:
+    """A sentence for each signal that does not answer as its rules need it: asked once, of whoever is started."""
+    fleet = Fleet(started=tuple(m.id for m in snapshot.managed if m.started))
+    sources = build_sources(policy, transport, environ)
+    rounds = await asyncio.gather(*(source.read(fleet, clock) for source in sources))
+    return [why for readings in rounds for why in _faults(readings)]
+
+
+def _faults(readings: Sequence[Reading]) -> list[str]:
+    """Of a signal that fails as a whole only that; else of each of its values."""
+    found = [(r, why) for r in readings if (why := _fault(r))]
+    whole = [why for r, why in found if "." not in r.key]
+    return whole or [why for _, why in found]
+
+
+def _fault(reading: Reading) -> str | None:
+    """What is wrong with one reading, or None. No traffic yet is no fault of the policy."""
+    if reading.gap in {None, GapKind.NO_TRAFFIC} and reading.value != 0.0:
+        return None
+    if reading.gap is None and "." in reading.key:
+        return None  # a value of 0 is a value
+    whom = "the edge" if reading.subject == EDGE else f"machine {reading.subject}"
+    return f"signal {reading.key}: {reading.detail or reading.gap} ({whom})"
 
 
 def unusable_folder(data: Path) -> str | None:

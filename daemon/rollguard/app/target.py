@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rollguard import __version__
 from rollguard.adapters.clock import SystemClock
+from rollguard.adapters.journal.memory import MemoryJournal
 from rollguard.adapters.journal.sqlite import SqliteJournal
 from rollguard.adapters.notify.registry import build_notifiers, channel_names
 from rollguard.adapters.signals.registry import build_sources
@@ -56,7 +57,7 @@ class Shared:
 class Target:
     """Everything of one target. ``open`` first; ``run`` until cancelled; ``close`` in every case."""
 
-    def __init__(self, policy: Policy, journal: SqliteJournal, shared: Shared) -> None:
+    def __init__(self, policy: Policy, journal: SqliteJournal | MemoryJournal, shared: Shared) -> None:
         self.name = policy.target.name
         self.vitals = Vitals()
         self.clock = SystemClock()

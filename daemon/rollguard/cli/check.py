@@ -64,7 +64,7 @@ async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
     try:
         for policy in policies:
             try:
-                facts.append(f"{policy.target.name}: {await _look(policy, transport)}")
+                facts.append(f"{policy.target.name}: {await _look(policy, transport, problems)}")
             except GuardError as error:
                 problems.append(f"{policy.path}: target {policy.target.name}: {error}")
     finally:
@@ -72,13 +72,16 @@ async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(problems)), facts
 
 
-async def _look(policy: Policy, transport: Transport) -> str:
+async def _look(policy: Policy, transport: Transport, problems: list[str]) -> str:
+    """What the platform says of the target; to ``problems``, what its signals do not answer."""
     from rollguard.adapters.clock import SystemClock
-    from rollguard.app.preflight import platform_of
+    from rollguard.app.preflight import platform_of, unanswered
     from rollguard.core.messages import mix
 
-    platform = platform_of(policy, transport, os.environ, SystemClock())
+    clock = SystemClock()
+    platform = platform_of(policy, transport, os.environ, clock)
     who = await platform.whoami()
     snapshot = await platform.snapshot()
+    problems += [f"{policy.path}: {why}" for why in await unanswered(policy, transport, os.environ, snapshot, clock)]
     newest = f", newest release v{snapshot.newest_version}" if snapshot.releases else ""
     return f"{who}: {len(snapshot.managed)} machines ({mix(snapshot)}){newest}"

@@ -128,6 +128,10 @@ async def _alone(args: argparse.Namespace, wanted: Wanted) -> int:
             ended.append(entry.event)
 
     try:
+        if args.dry_run:
+            async with byhand.rehearsal(policy, args.data, os.environ) as target:
+                complain(f"no guard runs with {args.data}: planned from its journal; nothing is written")
+                return _settled(await byhand.plan(target, wanted), args) or DONE
         async with byhand.alone(policy, args.data, os.environ, on_event) as target:
             complain(f"no guard runs with {args.data}: acting by hand, with its journal's lock")
             if target.record.state.goal is not None:

@@ -6,7 +6,6 @@ a bad release).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -152,7 +151,7 @@ def _by_quorum(
         sentence = f"machine {names}, not the release: {_words(condition, breaching)} ({_of(breaching, members)})"
         return finding(RuleState.FIRING, sentence, Blame.MACHINE, breaching)
     asked = [*answers, *([edge] if edge is not None else [])]
-    youngest = max((t.since for t in view.cohort), default=-math.inf)
+    youngest = max([evidence.alive_since, *(t.since for t in view.cohort)])
     if not asked and view.asleep:
         return finding(RuleState.CLEAR, f"every machine of the release sleeps: {signal.name} was not asked")
     if not asked and now - youngest <= stale_after_s(signal):

@@ -264,7 +264,8 @@ TABLE = (
 
 
 def _deploying(case: Case, now: float) -> str | None:
-    return f"bad while deploying; waiting for {case.deploy}" if case.deploy else None
+    """It is bad while somebody deploys: the guard waits for the end of it, however long that takes."""
+    return f"a deploy is under way: waiting for {case.deploy} to end or be cancelled" if case.deploy else None
 
 
 def _there_already(case: Case, now: float) -> str | None:

@@ -79,8 +79,8 @@ class Guard:
 
         Signals and the platform go on being read meanwhile. Raises ``JournalError``, and what the platform raises.
         """
+        await self._mind_the_clock(self.clock.now())
         now = self.clock.now()
-        await self._mind_the_clock(now)
         if self.record.state.goal is not None:
             await self._drive()
             return

@@ -15,7 +15,7 @@ from rollguard.core.model import Machine, Reading, Snapshot
 from rollguard.core.policy import Crashed, Policy, Quantile, Ratio, Threshold
 from rollguard.core.window import Windows
 from rollguard.engine.record import Record
-from rollguard.errors import Refused, Unavailable
+from rollguard.errors import BadAnswer, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
 
 OnReading = Callable[[Reading], None]
@@ -103,8 +103,9 @@ class Watch:
         """Ask the platform once and take note of what changed. Raises what the platform raises."""
         try:
             snapshot = await self._platform.snapshot()
-        except Unavailable:
-            self._cut_off = True
+        except Unavailable as error:
+            self._cut_off |= not _answered(error)
+            self._doubt()
             raise
         row_open = any(r.in_progress for r in snapshot.releases[:3])
         if row_open or self.want_leases or self.deploy is not None:
@@ -117,8 +118,7 @@ class Watch:
         before = self.snapshot.at if self.snapshot else None
         if before is not None and snapshot.at < before:
             return  # a slow answer that was overtaken
-        if self._cut_off and before is not None:
-            self.windows.doubt(before)
+        self._doubt()
         self._cut_off = False
         digests_before = {t.digest for t in self.tenures.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
@@ -130,6 +130,11 @@ class Watch:
         deploy, self._quiet = in_progress(snapshot, self._own_goal(), self._quiet, now)
         await self._record.add(*self._changes(snapshot, deploy, before, now))
         self.deploy = deploy
+
+    def _doubt(self) -> None:
+        """Who reaches neither the platform nor the app is cut off: that is no evidence against the app."""
+        if self._cut_off and self.snapshot is not None:
+            self.windows.doubt(self.snapshot.at)
 
     def _own_goal(self) -> Goal | None:
         """Whose release row is the guard's own, even when it could not be closed."""
@@ -189,3 +194,8 @@ class Watch:
             return await self._platform.resolve(image_ref) == digest
         except (Unavailable, Refused):
             return None
+
+
+def _answered(error: Unavailable) -> bool:
+    """Whether there was an answer, be it a useless one: the wire works."""
+    return isinstance(error, BadAnswer) or str(error).startswith("HTTP ")

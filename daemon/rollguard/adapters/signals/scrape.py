@@ -86,7 +86,7 @@ class ScrapeSource:
         if page.overfull:
             raise BadAnswer(f"more than {openmetrics.LINES_MAX} wanted lines")
         if not page.lines and not openmetrics.is_page(body):
-            raise BadAnswer("not a metrics page")
+            raise BadAnswer("not a metrics page" if body.strip() else "an empty page")
         return page
 
     def _samples(self, page: openmetrics.Page) -> tuple[list[Sample], int]:
