@@ -103,6 +103,7 @@ def test_a_histogram_gives_bucket_increases() -> None:
         (TooLarge("more than 4194304 bytes: GET", HttpAnswer(200, {}, b"")), GapKind.BAD_ANSWER, "more than 4194304"),
         (says(b""), GapKind.BAD_ANSWER, "an empty page"),
         (says(b"<html>oops</html>\n"), GapKind.BAD_ANSWER, "not a metrics page"),
+        (says(page(m1_200=1).replace(b" 1", b" one")), GapKind.BAD_ANSWER, "1 lines not well formed, and no other"),
         (says(page(**{f"m{n}_200": n for n in range(2001)})), GapKind.BAD_ANSWER, "more than 2000 series"),
         (says(page(m1_200=1) * 50_001), GapKind.BAD_ANSWER, "more than 50000 wanted lines"),
     ],

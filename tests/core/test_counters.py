@@ -176,13 +176,21 @@ def test_memory_is_bounded_when_series_come_and_go_and_no_false_increase_is_born
             assert readings == []
 
 
+def test_a_counter_that_shrinks_a_little_is_two_sources_in_turn_and_never_a_burst_of_requests() -> None:
+    counted = book()
+    counted.take([requests(1_000_000), errors(500)], 0.0)
+    dip = counted.take([requests(999_900), errors(500)], 15.0)
+    assert [(r.key, r.gap) for r in dip if r.gap] == [(REQUESTS, GapKind.BAD_ANSWER)]
+    assert summary(counted.take([requests(1_000_000), errors(500)], 30.0))["requests@m1"] == 100.0
+
+
 @given(st.lists(st.tuples(st.sampled_from(["read", "missed", "restarted"]), st.integers(0, 50)), max_size=40))
 def test_increases_are_never_negative_and_sum_to_what_happened(story: list[tuple[str, int]]) -> None:
     counted, value, happened, told, read = book(), 100, 0, 0.0, 100
     counted.take([requests(value)], 0.0)
     for number, (what, count) in enumerate([*story, ("read", 0)], start=1):
         if what == "restarted" and read == value > 0:  # what was counted after the last reading dies unseen
-            value = min(count, value - 1)  # a new process that has already counted more hides its restart
+            value = min(count, value // 2)  # a new process that has already counted more is not told from a dip
             happened += value
         else:
             value += count
@@ -201,6 +209,8 @@ def test_buckets_never_shrink_upwards_whatever_is_read(pages: list[list[int]]) -
     counted = CounterBook([], [LATENCY])
     for number, counts in enumerate(pages):
         for reading in counted.take(latency(*map(float, counts)), number * 15.0):
+            if reading.gap is not None:
+                continue
             heights = [count for _, count in reading.buckets]
             assert heights == sorted(heights)
             assert min(heights) >= 0

@@ -30,6 +30,9 @@ COUNT_MAX = 2.0**53
 RATE_MAX = 100_000.0
 """No machine counts more per second; a small pause between two pages excuses as much as a second."""
 
+DIP_MIN = 20.0
+"""Counts below this may well start over and pass half of it within one interval."""
+
 FORGET_AFTER_S = 3600.0
 INF = math.inf
 
@@ -197,10 +200,22 @@ def _increase(before: _Row, now: Mapping[str, Buckets]) -> Buckets:
         if old and old.keys() != new.keys():
             raise _Unbelievable(GapKind.BAD_ANSWER, "the histogram's bounds changed")
         if any(new[bound] < count for bound, count in old.items()):
+            if _dipped(old, new):
+                raise _Unbelievable(GapKind.BAD_ANSWER, "a count that shrank a little, which no restart does")
             old = {}
         for bound, count in new.items():
             total[bound] = total.get(bound, 0.0) + count - old.get(bound, 0.0)
     return total
+
+
+def _dipped(old: Buckets, new: Buckets) -> bool:
+    """Whether a count shrank without starting over, as when two copies of a source answer in turn.
+
+    Taken for a reset, the whole of it would count as new. A process that starts anew within an interval does not come
+    back to more than half of what its predecessor had counted in all its life, unless that was next to nothing.
+    """
+    before, after = max(old.values()), max(new.values())
+    return before >= DIP_MIN and after > before / 2
 
 
 def _gap(place: Place, at: float, gap: GapKind, detail: str) -> Reading:

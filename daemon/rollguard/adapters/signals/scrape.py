@@ -67,7 +67,9 @@ class ScrapeSource:
         if malformed:
             why = f"{malformed} lines not well formed"
             readings.append(Reading(key=self.name, subject=EDGE, at=clock.now(), gap=GapKind.BAD_ANSWER, detail=why))
-        return [*readings, *self._silent(fleet, {sample.subject for sample in samples}, clock.now())]
+        # A machine whose lines were lost is not one without traffic.
+        gap = GapKind.BAD_ANSWER if malformed else GapKind.NO_TRAFFIC
+        return [*readings, *self._silent(fleet, {sample.subject for sample in samples}, clock.now(), gap)]
 
     async def _fetch(self) -> bytes:
         headers = {"User-Agent": USER_AGENT, "Accept": _ACCEPT}
@@ -103,6 +105,8 @@ class ScrapeSource:
             samples += [
                 Sample(key, subject, series, line.value, bound, line.at) for key, subject, series, bound in wanted
             ]
+        if malformed and not samples:
+            raise BadAnswer(f"{malformed} lines not well formed, and no other")
         return samples, malformed
 
     def _learn(self, line: openmetrics.Line) -> Wanted | None:
@@ -127,10 +131,10 @@ class ScrapeSource:
             kept = sorted(item for item in labels.items() if item[0] != "le" or not is_histogram)
             yield key, subject, f"{name}{kept}", bound
 
-    def _silent(self, fleet: Fleet, heard: set[str], at: float) -> list[Reading]:
+    def _silent(self, fleet: Fleet, heard: set[str], at: float, gap: GapKind) -> list[Reading]:
         expected = (EDGE,) if self._signal.machine_label is None else fleet.started
         return [
-            Reading(key=key, subject=subject, at=at, gap=GapKind.NO_TRAFFIC, detail="nothing counted")
+            Reading(key=key, subject=subject, at=at, gap=gap, detail="nothing counted")
             for subject in expected
             if subject not in heard
             for key in self._keys
