@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.config.problems import Wrong
-from rollguard.config.quantity import Dimension, duration_s, duration_text, percent_text, quantity, ratio
+from rollguard.config.quantity import Dimension, duration_s, duration_text, quantity, ratio
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,6 @@ def test_a_share_needs_its_sign_and_ends_at_100_percent() -> None:
 )
 def test_a_duration_is_written_as_people_write_it(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
-
-
-def test_a_share_is_written_in_percent() -> None:
-    assert [percent_text(x) for x in (0.1, 0.072, 1.0, 0.0)] == ["10%", "7.2%", "100%", "0%"]
 
 
 @given(st.one_of(st.integers(1, 300_000_000).map(float), st.integers(1, 59_999).map(lambda ms: ms / 1000)))

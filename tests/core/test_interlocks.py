@@ -139,6 +139,10 @@ def born_into(*rules: str, firing: tuple[str, ...]) -> Case:
     return a_case(state=a_state(a_record(GOOD), candidate), findings=findings)
 
 
+def _proven_since(case: Case) -> Case:
+    return replace(case, candidate=replace(case.candidate, proven_at=NOON - HOUR))
+
+
 def at_first_sight(ago: float, **but: object) -> Case:
     candidate = a_record(first_seen_at=NOON - ago, full_at=NOON - ago, first_sight=True, **but)
     return a_case(state=a_state(a_record(GOOD), candidate))
@@ -208,6 +212,7 @@ DOES_NOT_STAND: list[tuple[str, Case]] = [
     ("onset", born_into("a", firing=("a", "b"))),  # b began after the release
     ("onset", born_into("a", firing=("b",))),
     ("onset", born_into("a", firing=())),
+    ("onset", _proven_since(born_into("a", firing=("a",)))),  # it ran clean in between
     (
         "onset",
         replace(born_into("a", firing=("a",)), policy=a_policy(interlocks=Interlocks(onset_after_release=False))),

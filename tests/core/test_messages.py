@@ -85,7 +85,7 @@ EVERY_KIND: list[tuple[Condition, list[Reading], str, str]] = [
     (Threshold(key="numbers.p95", limit=3.0, above=True, for_s=0), readings("7", key="numbers.p95"), "7", "above 3"),
     (
         Ratio(bad="traffic.errors", total="traffic.requests", over_s=60, limit=0.1, above=True, min_count=1),
-        [*counted("traffic.errors", [30]), *counted("traffic.requests", [100])],
+        [*counted("traffic.errors", [30] * 4), *counted("traffic.requests", [100] * 4)],
         "%",
         "above 10 %",
     ),

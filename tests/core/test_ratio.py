@@ -9,7 +9,7 @@ import pytest
 
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.fleet import View
-from rollguard.core.judge import judge
+from rollguard.core.judge import judge, judge_all
 from rollguard.core.model import EDGE, Reading
 from rollguard.core.policy import Ratio, Rule
 from rollguard.core.ratios import Measure, ratio_at
@@ -288,3 +288,75 @@ def test_what_users_got_before_every_machine_ran_the_release_is_not_its_doing() 
     rows = traffic([100] * 4, [100, 100, 0, 0], subject=EDGE, source="edge")
     found = finding(rows, asked=rule(source="edge"), view=a_view(1, whole_since=NOON - 30))
     assert (found.state, found.value) == (CLEAR, 0.0)
+
+
+# -- whose doing it is -------------------------------------------------------------------------------------------------
+
+
+def fleet(*errors: int, old: Sequence[int] = ()) -> Finding:
+    """Machines of the release with so many errors among 100 requests every 15 s, and ``old`` ones of another."""
+    names = [f"m{number}" for number in range(1, len(errors) + len(old) + 1)]
+    rows = [traffic([100] * 4, [n] * 4, subject=m) for m, n in zip(names, (*errors, *old), strict=True)]
+    view = a_view(len(errors), others=[a_tenure(m, GOOD) for m in names[len(errors) :]])
+    return finding(*rows, view=view)
+
+
+@pytest.mark.parametrize(
+    "errors, blame, machines",
+    [
+        ([100, 0, 0, 0], Blame.MACHINE, ("m1",)),
+        ([0, 0, 90, 1], Blame.MACHINE, ("m3",)),
+        ([100, 100, 0, 0], Blame.RELEASE, ()),
+        ([40, 11, 11, 11], Blame.RELEASE, ()),
+        ([100, 100, 0, 0, 0, 0], Blame.MACHINE, ("m1", "m2")),
+        ([100, 0], Blame.RELEASE, ()),
+        ([20], Blame.RELEASE, ()),
+    ],
+)
+def test_a_share_that_fewer_machines_than_the_quorum_make_is_theirs(
+    errors: list[int], blame: Blame, machines: tuple[str, ...]
+) -> None:
+    found = fleet(*errors)
+    assert (found.state, found.blame, found.machines) == (FIRING, blame, machines)
+    assert ("not the release" in found.sentence) is (blame is Blame.MACHINE)
+
+
+@pytest.mark.parametrize("old, blame", [([60, 60], Blame.EVERYONE), ([0, 9], Blame.RELEASE), ([12, 12], Blame.RELEASE)])
+def test_old_machines_that_fail_about_as_often_say_that_it_is_not_the_release(old: list[int], blame: Blame) -> None:
+    assert fleet(80, 80, old=old).blame is blame
+
+
+def test_users_errors_are_the_sick_machines_up_to_twice_its_share_of_them() -> None:
+    """Three machines of four are well by their own evidence; what users get cannot say from whom."""
+
+    def blame(errors: int) -> Blame:
+        rules = (rule(), a_rule(a_ratio("edge"), name="users-see-errors"))
+        machines = [traffic([100] * 4, [100 if m == "m1" else 0] * 4, subject=m) for m in ("m1", "m2", "m3", "m4")]
+        users = traffic([400] * 4, [errors] * 4, subject=EDGE, source="edge")
+        found = judge_all(evidence(*machines, users, view=a_view(4), policy=a_policy(*rules)), NOON)
+        assert [f.state for f in found] == [FIRING, FIRING]
+        return found[1].blame
+
+    assert blame(100) is Blame.MACHINE
+    assert blame(200) is Blame.MACHINE
+    assert blame(240) is Blame.RELEASE
+
+
+# -- a window that is not full yet -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "errors, state", [([30], PENDING), ([39], PENDING), ([41], FIRING), ([15, 15], PENDING), ([11] * 4, FIRING)]
+)
+def test_a_window_that_is_not_full_yet_fires_only_if_a_clean_rest_could_not_help(
+    errors: list[int], state: RuleState
+) -> None:
+    """15 of 60 seconds were counted: 41 % of them are more than 10 % of the whole minute."""
+    assert finding(traffic([100] * len(errors), errors)).state is state
+
+
+def test_one_machines_probes_are_not_taken_out_of_anothers_requests() -> None:
+    """m2 answers nothing; the proxy itself said 503 to the probes of it, and its counters saw none of them."""
+    rows = [traffic([100] * 4, [20] * 4), traffic([0] * 4, [0] * 4, subject="m2")]
+    got = measure(*rows, probes(" ".join(["fail"] * 12), "m2"), view=a_view(2))
+    assert (got.count, got.value) == (400, 0.2)

@@ -136,3 +136,11 @@ def test_a_release_that_was_reported_for_corruption_is_nowhere_to_go_back_to() -
     further = choose(state, BAD, Interlocks(furthest_releases=2), NOON, frozenset({GOOD}))[0]
     assert further is not None
     assert further.digest == OLDER
+
+
+def test_a_release_that_people_went_back_from_is_neither_a_step_nor_a_target() -> None:
+    """v40, v41, v40 again, v42: what v42 replaced is v40, proven or not as v41 may be."""
+    older, left = a_record(OLDER, served_at=NOON - HOUR), a_record(GOOD, served_at=NOON - 2 * HOUR)
+    assert target(a_state(older, left, a_record(BAD))) == OLDER
+    assert target(a_state(older, replace(left, proven_at=None), a_record(BAD))) == OLDER
+    assert target(a_state(replace(older, served_at=NOON - 3 * HOUR), left, a_record(BAD))) == GOOD

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard.core.model import Reading
+from rollguard.core.model import GapKind, Reading
 from rollguard.core.window import READINGS_MAX, SUBJECTS_MAX, Windows
 from tests.builders import HOUR, NOON, readings, windows
 
@@ -82,3 +82,18 @@ def test_whatever_the_order_of_arrival_a_window_is_the_sorted_readings_after_its
     for offset in arrivals:
         store.add(at(offset))
     assert times(store, NOON + start) == sorted(offset for offset in arrivals if offset > start)
+
+
+def test_what_a_guard_that_was_cut_off_could_not_reach_says_nothing() -> None:
+    """Only probes without any answer, and only since it last heard from the platform."""
+    lost = [Reading(key="health", subject="m1", at=NOON + at, value=0.0, detail="timeout after 4s") for at in (0, 10)]
+    answered = Reading(key="health", subject="m1", at=NOON + 15, value=0.0, detail="HTTP 503")
+    number = Reading(key="health.alerts", subject="m1", at=NOON + 15, value=0.0)
+    store = windows([*lost, answered, number])
+    store.doubt(NOON + 5)
+    assert [(r.value, r.gap) for r in store.since("health", "m1", 0)] == [
+        (0.0, None),
+        (None, GapKind.NO_ANSWER),
+        (0.0, None),
+    ]
+    assert store.since("health.alerts", "m1", 0) == [number]

@@ -51,11 +51,10 @@ def first(books: Books, kind: type[ev.Event]) -> float:
 # -- a healthy release -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cold_s", [0.0, 8.0])
-def test_a_rolling_deploy_with_cold_machines_is_no_trouble(cold_s: float) -> None:
+def test_a_rolling_deploy_with_cold_machines_is_no_trouble() -> None:
     async def story(shop: Shop) -> None:
-        shop.town.cold_s = cold_s
-        await shipped(shop, 3)
+        shop.town.cold_s = 8.0
+        await shipped(shop, 2)
 
     open_shop(story).leaves_alone()
 
@@ -90,6 +89,18 @@ def test_restarts_that_reset_everything_in_the_middle_of_a_window_are_no_trouble
     open_shop(story).leaves_alone()
 
 
+@pytest.mark.parametrize("phase_s", [0.0, 4.0])
+def test_a_restart_of_every_machine_at_once_is_a_few_bad_seconds_and_no_share_of_a_window(phase_s: float) -> None:
+    async def story(shop: Shop) -> None:
+        await shipped(shop)
+        await asyncio.sleep(phase_s)
+        for machine in shop.machines:
+            await shop.machine(machine, "restart")
+        await shop.wait(2)
+
+    open_shop(story).leaves_alone()
+
+
 def test_machines_that_are_replaced_and_added_are_no_trouble() -> None:
     async def story(shop: Shop) -> None:
         await shipped(shop)
@@ -102,8 +113,7 @@ def test_machines_that_are_replaced_and_added_are_no_trouble() -> None:
     open_shop(story).leaves_alone()
 
 
-@pytest.mark.parametrize("rps", [0.05, 0.0])
-def test_machines_that_stop_and_start_with_next_to_no_traffic_are_no_trouble(rps: float) -> None:
+def test_machines_that_stop_and_start_with_next_to_no_traffic_are_no_trouble() -> None:
     async def story(shop: Shop) -> None:
         await shipped(shop)
         for what in ("stop", "start"):
@@ -111,7 +121,7 @@ def test_machines_that_stop_and_start_with_next_to_no_traffic_are_no_trouble(rps
                 await shop.machine(machine, what)
             await shop.wait(2)
 
-    open_shop(story, rps=rps).leaves_alone()
+    open_shop(story, rps=0.05).leaves_alone()
 
 
 def test_a_look_that_times_out_everywhere_at_once_is_one_failure() -> None:
@@ -130,7 +140,7 @@ def test_a_look_that_times_out_everywhere_at_once_is_one_failure() -> None:
 # -- who is to blame ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rps", [20.0, 2.0, 0.0])
+@pytest.mark.parametrize("rps", [20.0, 1.0])
 def test_one_sick_machine_of_four_is_named_and_never_a_bad_release(rps: float) -> None:
     sick: list[str] = []
 
@@ -155,7 +165,7 @@ def test_one_slow_machine_of_four_is_named() -> None:
     open_shop(story).blames_one(sick[0])
 
 
-@pytest.mark.parametrize("sick", [2, 4])
+@pytest.mark.parametrize("sick", [2, 3])
 def test_half_of_the_machines_are_the_release(sick: int) -> None:
     async def story(shop: Shop) -> None:
         await shipped(shop)
@@ -205,7 +215,7 @@ def test_what_was_bad_before_the_release_is_not_its_doing_until_it_has_run_clean
     books.takes_back(FINE)
 
 
-@pytest.mark.parametrize("cut_s", [16.0, 30.0, 150.0])
+@pytest.mark.parametrize("cut_s", [16.0, 30.0, 120.0])
 def test_a_guard_that_is_cut_off_itself_holds_nothing_against_the_app(cut_s: float) -> None:
     async def story(shop: Shop) -> None:
         await shipped(shop)
@@ -516,7 +526,7 @@ def test_a_clock_beside_the_platforms_lends_no_readings_to_the_wrong_release(ahe
     books.takes_back(SICK, FINE)
 
 
-@pytest.mark.parametrize("jump_s", [-600.0, -3.0, 3.0, 600.0])
+@pytest.mark.parametrize("jump_s", [-600.0, 3.0])
 def test_a_clock_that_jumps_during_a_deploy_blames_nobody(jump_s: float) -> None:
     async def story(shop: Shop) -> None:
         deploy = asyncio.ensure_future(shop.flyctl(FINE))
@@ -579,7 +589,7 @@ def test_a_long_deploy_whose_first_machine_is_bad_is_paged_at_once_and_acted_on_
     assert 0 <= first(books, ev.GoalSet) - ended[0] < 20
 
 
-@pytest.mark.parametrize("dies_after", [1, 2, 3])
+@pytest.mark.parametrize("dies_after", [1, 3])
 def test_a_deploy_that_dies_half_way_leaves_no_bad_half_behind(dies_after: int) -> None:
     async def story(shop: Shop) -> None:
         await shop.flyctl(SICK, dies_after=dies_after)

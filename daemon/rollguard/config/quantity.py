@@ -176,11 +176,6 @@ def duration_text(seconds: float) -> str:
     return "".join(parts)
 
 
-def percent_text(share: float) -> str:
-    """A ratio as ``7.2%``."""
-    return f"{_plain(share * 100)}%"
-
-
 def _plain(number: float) -> str:
     """No exponent, no needless zeros, at most three decimals."""
     return f"{number:.3f}".rstrip("0").rstrip(".")

@@ -74,6 +74,8 @@ def _by_sum(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: fl
     words = f"{name} {show(measured.value)} of {measured.count:.0f} in {text.seconds(condition.over_s)}"
     if not beyond(measured.value, condition.limit, above=condition.above):
         return make(RuleState.CLEAR, f"{words}, limit {show(condition.limit)}")
+    if not _whatever_comes(condition, measured):
+        return make(RuleState.PENDING, f"{words}, limit {show(condition.limit)}: the window is not full yet")
     since = _held_since(condition, evidence, now, measure)
     words = f"{words}, {side} {show(condition.limit)}"
     if now - since >= condition.for_s:
@@ -83,6 +85,15 @@ def _by_sum(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: fl
     return make(
         RuleState.PENDING, f"{words}, for {text.seconds(now - since)} of {text.seconds(condition.for_s)}", since
     )
+
+
+def _whatever_comes(condition: Ratio | Quantile, measured: Measure) -> bool:
+    """Whether a share is too high even if the rest of its window should be clean: the first seconds of a machine's
+    life may be rough.
+    """
+    if not isinstance(condition, Ratio) or not condition.above or measured.value is None:
+        return True
+    return measured.value * measured.covered > condition.limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rollguard.core import text
 from rollguard.core.finding import Finding, RuleState
-from rollguard.core.interlocks import Refusal, named
-from rollguard.core.lifecycle import DigestRecord, Incident
+from rollguard.core.interlocks import Refusal
+from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Policy
@@ -81,11 +81,6 @@ def mix(snapshot: Snapshot) -> str:
     for machine in snapshot.managed:
         counts[machine.digest] = counts.get(machine.digest, 0) + 1
     return ", ".join(f"{n} on {text.short(d) or 'an unknown image'}" for d, n in sorted(counts.items()))
-
-
-def rolled_back(target: DigestRecord, incident: Incident) -> str:
-    """What a restored app's message says."""
-    return f"all machines are on {named(target)} again; was: {incident.sentence}"
 
 
 def gap_notice(snapshot: Snapshot) -> str:

@@ -18,6 +18,7 @@ class Measure:
 
     ``value`` None with ``newest_at`` set: something was read, but fewer than the rule's minimum ``count``.
     ``gap`` is the newest reason for missing readings. ``of_edge``: the counts are what users got, of all digests.
+    ``covered`` is the part of a ratio's window that was counted so far, up to 1.
     """
 
     value: float | None
@@ -26,6 +27,7 @@ class Measure:
     newest_at: float | None = None
     gap: str = ""
     of_edge: bool = False
+    covered: float = 1.0
 
 
 def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at: float) -> Measure:
@@ -51,6 +53,7 @@ def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at:
         newest_at=bad.newest_at if bad.unread else total.newest_at,
         gap=bad.gap if bad.unread else total.gap,
         of_edge=total.of_edge,
+        covered=min(1.0, _span_s(total.rows) / condition.over_s),
     )
 
 
@@ -186,6 +189,12 @@ def _spans(rows: Iterable[Reading]) -> list[tuple[str, float, float]]:
             start = spans.pop()[1]
         spans.append((row.subject, start, row.to))
     return spans
+
+
+def _span_s(rows: Sequence[Reading]) -> float:
+    """For how long was counted, on average over the subjects."""
+    spans = [end - start for _, start, end in _spans(rows)]
+    return sum(spans) / max(1, len({row.subject for row in rows}))
 
 
 def _count(windows: Windows, key: str, subject: str, start: float, end: float) -> tuple[float, float]:
