@@ -12,7 +12,7 @@ from rollguard.core.finding import Finding, RuleState
 from rollguard.core.interlocks import Refusal
 from rollguard.core.judge import judge
 from rollguard.core.lifecycle import DigestRecord
-from rollguard.core.messages import FIELD_MAX, by_digest, by_hand, gap_notice, mix, page, rolled_back
+from rollguard.core.messages import FIELD_MAX, by_digest, by_hand, gap_notice, mix, page
 from rollguard.core.model import EDGE, Mode, Reading
 from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Condition, Crashed, Failing, Quantile, Ratio, Threshold
@@ -31,7 +31,6 @@ from tests.builders import (
     a_state,
     a_tenure,
     a_view,
-    an_incident,
     bucketed,
     counted,
     evidence,
@@ -167,12 +166,6 @@ def test_the_gap_of_a_group_of_one_is_said_beforehand() -> None:
     assert gap_notice(a_snapshot()) == ""
     asleep = a_snapshot(a_machine(), a_machine("m2", state="stopped"))
     assert gap_notice(asleep) == "group app has one machine: it is down while it changes"
-
-
-def test_what_was_restored_and_why_is_one_sentence() -> None:
-    assert rolled_back(a_record(GOOD), an_incident()) == (
-        "all machines are on v41 (900d900d900d) again; was: it is bad"
-    )
 
 
 # -- hostile text ------------------------------------------------------------------------------------------------------
