@@ -298,6 +298,19 @@ def test_a_store_that_stays_dead_is_said_once() -> None:
     assert "blind on errors-blatant" in books.pages[0]
 
 
+def test_a_store_that_is_dead_for_a_minute_and_a_half_wakes_nobody() -> None:
+    """Blind after some 50 s without an answer, and told of only when that has lasted for another minute."""
+
+    async def story(shop: Shop) -> None:
+        await shipped(shop)
+        shop.town.lie = LIES["dead"]
+        await asyncio.sleep(90)
+        shop.town.lie = None
+        await shop.wait(3)
+
+    open_shop(story).leaves_alone()
+
+
 def test_a_replica_that_is_behind_is_no_reset() -> None:
     """Counted from zero again, the errors of long ago would be the release's."""
 

@@ -28,6 +28,7 @@ BIG_JUMP_S = 60.0
 PAUSE_REMINDER_S = 4 * 3600.0
 HOLD_NOTICE_S = 120.0
 MIXED_S = 600.0
+BLIND_S = 60.0
 UNSEEN_S = 120.0
 
 
@@ -56,6 +57,7 @@ class Guard:
         self._vitals = vitals
         self._clean_since: float | None = None
         self._calm_since: float | None = None
+        self._blind_since: float | None = None
         self._suspended_until = 0.0
         self._reminded_at = clock.now()
         self._hold_noted: float | None = None
@@ -129,13 +131,24 @@ class Guard:
     async def _act(self, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
         match self.decision:
             case Hold():
+                self._blind_since = None
                 await self._calm(snapshot, now)
             case PageDecision():
                 self._calm_since = None
-                await self.respond.tell(self.decision, candidate, snapshot, now)
+                if self._blind_long_enough(self.decision, now):
+                    await self.respond.tell(self.decision, candidate, snapshot, now)
             case RollBack():
                 self._calm_since = None
                 await self._confirm_and_go(candidate)
+
+    def _blind_long_enough(self, decision: PageDecision, now: float) -> bool:
+        """Blindness alone wakes nobody until it has lasted: a metrics store that restarts is back by then."""
+        if not all(f.state is RuleState.BLIND for f in decision.findings):
+            self._blind_since = None
+            return True
+        if self._blind_since is None:
+            self._blind_since = now
+        return now - self._blind_since >= BLIND_S
 
     async def _confirm_and_go(self, candidate: DigestRecord) -> None:
         """Look once more, right before acting: at the machines, at who holds them, and at the target's image."""
