@@ -148,8 +148,10 @@ def undisturbed() -> Outcome:
     return outcome
 
 
-def test_an_undisturbed_rollback_has_many_instants_to_die_at(undisturbed: Outcome) -> None:
-    print(f"instants between two steps of a rollback: {undisturbed.instants}")
+def test_an_undisturbed_rollback_has_many_instants_to_die_at(
+    undisturbed: Outcome, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("instants between two steps of a rollback", undisturbed.instants)
     assert undisturbed.instants >= INSTANTS_MIN
 
 
