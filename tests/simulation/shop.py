@@ -24,7 +24,7 @@ from rollguard.localfly.images import Behaviour, Image
 from rollguard.localfly.simulated_app import FEDERATE, FORCE, Answer, SimulatedApp
 from tests.simulation.siege import Aftermath, Siege
 from tests.simulation.stage import APP, CHECK, GOOD, GUARD, NONE, Stage
-from tests.virtual_time import run, wall_clock
+from tests.virtual_time import EPOCH, run, wall_clock
 
 ROOT = Path(__file__).parents[2]
 POLICY = load_policy(ROOT / "config/hotdash-production.yaml", {"HOTDASH_MODE": "enforce"})
@@ -253,3 +253,14 @@ def zeros() -> bytes:
         "alerts": {"unacknowledged": 0, "critical": 0},
     }
     return json.dumps({"status": "unhealthy", "message": "Health check failed: x", "metrics": metrics}).encode()
+
+
+async def shipped(shop: Shop, minutes: float = 1.5) -> None:
+    """A good release, by a real deploy, with a while to watch it."""
+    await shop.flyctl(FINE)
+    await shop.wait(minutes)
+
+
+def first(books: Books, kind: type[ev.Event]) -> float:
+    """When it first happened, in seconds of the story."""
+    return float(books.of(kind)[0].at) - EPOCH
