@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from rollguard.core import events as ev
 from rollguard.core import messages, text
@@ -202,23 +201,23 @@ class Guard:
             alive_since=watch.alive_since,
         )
 
-    def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, **but: object) -> Case:
-        """Everything the decision may look at."""
+    def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, *, resolvable: bool | None = True) -> Case:
+        """Everything the decision may look at. ``resolvable`` is what the platform said of the target's image."""
         state = self.record.state
         target, why = choose(state, candidate.digest, self.policy.interlocks, now, reported(state, self.policy))
         deploy = self.watch.deploy
-        case = Case(
+        return Case(
             policy=self.policy,
-            state=self.record.state,
+            state=state,
             snapshot=snapshot,
             candidate=candidate,
             target=target,
             no_target=why,
             findings=self.findings,
             deploy=f"{deploy.owner} ({deploy.sign})" if deploy else None,
-            clock_behind_s=max(0.0, self.record.state.newest_at - now - JUMP_S),
+            resolvable=resolvable,
+            clock_behind_s=max(0.0, state.newest_at - now - JUMP_S),
         )
-        return replace(case, **but) if but else case  # type: ignore[arg-type]
 
     async def _mind_the_clock(self, now: float) -> None:
         """Steady time against wall time: a jump empties the windows, since nothing in them can be dated any more."""
