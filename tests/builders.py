@@ -14,24 +14,16 @@ from rollguard.core.interlocks import Case
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident, PastRollback, TargetState
 from rollguard.core.model import Check, Exit, GapKind, Machine, Mode, Reading, Release, Snapshot
-from rollguard.core.policy import (
-    Action,
-    Condition,
-    Failing,
+from rollguard.core.policy import Action, Condition, Failing, Interlocks, Migration, Policy, Rollback, Rule, Target
+from rollguard.core.signals import (
     HttpSignal,
-    Interlocks,
     JsonSignal,
     JsonValue,
-    Migration,
     PlatformSignal,
-    Policy,
-    Rollback,
-    Rule,
     Scope,
     ScrapeSignal,
     SecretRef,
     Selector,
-    Target,
 )
 from rollguard.core.window import Windows
 

@@ -20,7 +20,9 @@ from rollguard.app.preflight import missing_secrets
 from rollguard.app.reload import Reloader, fingerprint
 from rollguard.app.target import Shared, Target
 from rollguard.core import events as ev
-from rollguard.core.policy import Artifacts, PagerDuty, SecretRef
+from rollguard.core.channels import PagerDuty
+from rollguard.core.policy import Artifacts
+from rollguard.core.signals import SecretRef
 from rollguard.errors import PolicyError, Refused
 from rollguard.telemetry.metrics import Metrics
 from tests.builders import BAD, GOOD, a_policy, a_snapshot

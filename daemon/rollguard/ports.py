@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rollguard.core.events import Event, Recorded
 from rollguard.core.model import Lease, Machine, Reading, Release, Snapshot
-from rollguard.core.pages import Page
+from rollguard.core.pages import Kind, Page
 
 
 class Clock(Protocol):
@@ -134,6 +134,10 @@ class Platform(Protocol):
         """
         ...
 
+    async def restart(self, held: Held) -> None:
+        """Restart the machine as it is: same image, same configuration."""
+        ...
+
     async def wait_started(self, machine: str, instance_id: str, timeout_s: float) -> bool:
         """Wait until that very instance is started; False when the time is over. ``timeout_s`` at most 60."""
         ...
@@ -141,13 +145,18 @@ class Platform(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxItem:
-    """A page on its way to one channel. ``id`` grows; ``attempts`` counts tries so far."""
+    """A page on its way to one channel. ``id`` grows; ``attempts`` counts tries so far.
+
+    ``thread`` is what the channel called the message that began this page's key (a Slack ``ts``, an issue's number);
+    empty for the first one.
+    """
 
     id: int
     channel: str
     page: Page
     attempts: int
     due_at: float
+    thread: str = ""
 
 
 class Journal(Protocol):
@@ -165,8 +174,8 @@ class Journal(Protocol):
         """Undelivered pages whose time has come, oldest first. Per channel and page key, only the oldest one."""
         ...
 
-    async def outbox_done(self, item: int, delivered_at: float) -> None:
-        """This one is delivered: never hand it out again."""
+    async def outbox_done(self, item: int, delivered_at: float, thread: str = "") -> None:
+        """This one is delivered: never hand it out again. ``thread`` is kept for the channel's next page of its key."""
         ...
 
     async def outbox_again(self, item: int, due_at: float, error: str) -> None:
@@ -177,6 +186,14 @@ class Journal(Protocol):
         """This one can never be delivered (refused): keep it for the record, do not hand it out again."""
         ...
 
+    async def keep(self, name: str, text: str) -> None:
+        """Remember ``text`` under ``name`` instead of what was there: what was learnt, on which no act rests."""
+        ...
+
+    async def kept(self, name: str) -> str | None:
+        """What was last remembered under ``name``, or None."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -184,9 +201,15 @@ class Notifier(Protocol):
     """A way to reach people. ``name`` is the channel's name in the outbox."""
 
     name: str
+    kinds: frozenset[Kind]
+    """What it has a form for; nothing else is queued for it."""
 
-    async def send(self, page: Page) -> None:
-        """Deliver once. Raises ``Unavailable`` (try again) or ``Refused`` (never will work)."""
+    async def send(self, page: Page, thread: str = "") -> str:
+        """Deliver once; return what the channel calls the message that this page's key began, if it calls it anything.
+
+        ``thread`` is what an earlier page of the same key returned. Raises ``Unavailable`` (try again) or ``Refused``
+        (never will work).
+        """
         ...
 
 

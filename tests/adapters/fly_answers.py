@@ -8,7 +8,7 @@ from typing import Any
 
 from rollguard.adapters.fly.client import FlyClient
 from rollguard.adapters.fly.driver import FlyPlatform
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import GuardError
 from rollguard.ports import HttpAnswer
 from tests.adapters.scripted_transport import Asked, ScriptedTransport, says

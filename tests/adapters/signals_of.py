@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from rollguard.core.model import Reading
-from rollguard.core.policy import HttpSignal, JsonSignal, JsonValue, Matcher, Scope, ScrapeSignal, SecretRef, Selector
+from rollguard.core.signals import HttpSignal, JsonSignal, JsonValue, Matcher, Scope, ScrapeSignal, SecretRef, Selector
 from rollguard.ports import Fleet, SignalSource
 
 NOON = 1_787_313_600.0

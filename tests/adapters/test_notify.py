@@ -14,8 +14,10 @@ import pytest
 from rollguard.adapters.notify.pagerduty import dedup_key, event_of
 from rollguard.adapters.notify.registry import build_notifiers, channel_names
 from rollguard.adapters.notify.webhook import WebhookNotifier, message_id, sign, signing_keys
+from rollguard.core.channels import Channel, PagerDuty, Webhook
 from rollguard.core.pages import Page, Severity
-from rollguard.core.policy import Channel, PagerDuty, Policy, SecretRef, Target, Webhook
+from rollguard.core.policy import Policy, Target
+from rollguard.core.signals import SecretRef
 from rollguard.errors import Refused, Unavailable
 from rollguard.ports import HttpAnswer, Notifier
 from tests.adapters.recorded_transport import RecordedTransport

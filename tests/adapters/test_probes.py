@@ -13,7 +13,7 @@ from rollguard.adapters.http import AiohttpTransport, Saturated, TooLarge
 from rollguard.adapters.signals.http import HttpSource
 from rollguard.adapters.signals.json import JsonSource
 from rollguard.core.model import EDGE, GapKind
-from rollguard.core.policy import JsonValue, Scope
+from rollguard.core.signals import JsonValue, Scope
 from rollguard.errors import BadAnswer, GuardError, Unavailable
 from rollguard.ports import Fleet, HttpAnswer
 from tests.adapters import hostile

@@ -10,7 +10,7 @@ import pytest
 from rollguard.adapters.http import TooLarge
 from rollguard.adapters.signals.scrape import ScrapeSource
 from rollguard.core.model import GapKind, Reading
-from rollguard.core.policy import Matcher, Selector
+from rollguard.core.signals import Matcher, Selector
 from rollguard.errors import GuardError, Unavailable
 from rollguard.ports import HttpAnswer
 from tests.adapters.scripted_transport import ScriptedTransport, says

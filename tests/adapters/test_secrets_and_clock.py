@@ -8,7 +8,7 @@ import pytest
 
 from rollguard.adapters.clock import SystemClock
 from rollguard.adapters.secrets import authorization, read_secret, token_parts
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import Refused
 
 

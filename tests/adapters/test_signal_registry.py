@@ -8,7 +8,8 @@ from rollguard.adapters.signals.http import HttpSource
 from rollguard.adapters.signals.json import JsonSource
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.adapters.signals.scrape import ScrapeSource
-from rollguard.core.policy import PlatformSignal, Policy, SecretRef, Target
+from rollguard.core.policy import Policy, Target
+from rollguard.core.signals import PlatformSignal, SecretRef
 from tests.adapters.scripted_transport import ScriptedTransport, says
 from tests.adapters.signals_of import http_signal, json_signal, scrape_signal
 

@@ -9,25 +9,10 @@ from pathlib import Path
 import pytest
 
 from rollguard.config.loader import load_policies, load_policy
+from rollguard.core.channels import PagerDuty, Webhook
 from rollguard.core.model import Mode
-from rollguard.core.policy import (
-    Action,
-    Crashed,
-    Failing,
-    Heartbeat,
-    HttpSignal,
-    JsonValue,
-    PagerDuty,
-    Quantile,
-    Quorum,
-    Ratio,
-    Reported,
-    Scope,
-    ScrapeSignal,
-    SecretRef,
-    Threshold,
-    Webhook,
-)
+from rollguard.core.policy import Action, Crashed, Failing, Heartbeat, Quantile, Quorum, Ratio, Reported, Threshold
+from rollguard.core.signals import HttpSignal, JsonValue, Scope, ScrapeSignal, SecretRef
 from rollguard.errors import PolicyError
 from tests.config.policies import GOOD, edited, load
 

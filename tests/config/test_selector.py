@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rollguard.config.problems import Wrong
 from rollguard.config.selector import selector
-from rollguard.core.policy import Matcher
+from rollguard.core.signals import Matcher
 
 
 def test_a_selector_is_read_as_promql_writes_it() -> None:

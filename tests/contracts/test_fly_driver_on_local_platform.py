@@ -11,7 +11,7 @@ import pytest
 from rollguard.adapters.fly.client import FlyClient
 from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.core.model import Machine
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import Conflict, Refused
 from rollguard.localfly.messages import ApiRequest
 from rollguard.ports import HttpAnswer, Platform

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollguard.adapters.signals.scrape import ScrapeSource
-from rollguard.core.policy import Matcher, Selector
+from rollguard.core.signals import Matcher, Selector
 from rollguard.localfly.counters import ResponseCounter, exposition, selector
 from tests.adapters.scripted_transport import ScriptedTransport, says
 from tests.adapters.signals_of import HandClock, read, scrape_signal

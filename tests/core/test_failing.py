@@ -11,7 +11,8 @@ from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure, View
 from rollguard.core.judge import judge
 from rollguard.core.model import EDGE, Reading
-from rollguard.core.policy import Failing, Quorum, Rule, Scope
+from rollguard.core.policy import Failing, Quorum, Rule
+from rollguard.core.signals import Scope
 from tests.builders import GOOD, HEALTH, LIFE, NOON, a_policy, a_rule, a_tenure, a_view, evidence, readings
 
 CLEAR, PENDING, FIRING, BLIND = RuleState.CLEAR, RuleState.PENDING, RuleState.FIRING, RuleState.BLIND

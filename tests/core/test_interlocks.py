@@ -10,7 +10,8 @@ import pytest
 from rollguard.core import events as ev
 from rollguard.core.finding import RuleState, Trigger
 from rollguard.core.interlocks import PRECONDITIONS, TABLE, Case, Effect, overridable, standing
-from rollguard.core.policy import Interlocks, Migration, PlatformSignal
+from rollguard.core.policy import Interlocks, Migration
+from rollguard.core.signals import PlatformSignal
 from tests.builders import (
     BAD,
     DAY,

@@ -12,7 +12,8 @@ from typing import Any
 from rollguard.core import events as ev
 from rollguard.core.lifecycle import TargetState
 from rollguard.core.model import Mode
-from rollguard.core.policy import HttpSignal, Policy, Rollback, Scope
+from rollguard.core.policy import Policy, Rollback
+from rollguard.core.signals import HttpSignal, Scope
 from rollguard.engine.acts import Acts
 from rollguard.engine.guard import Guard
 from rollguard.localfly.images import Image

@@ -14,21 +14,8 @@ from rollguard.core import events as ev
 from rollguard.core.lifecycle import TargetState, replay
 from rollguard.core.model import Mode
 from rollguard.core.pages import Page
-from rollguard.core.policy import (
-    Action,
-    Failing,
-    HttpSignal,
-    Interlocks,
-    PlatformSignal,
-    Policy,
-    Quorum,
-    Rollback,
-    Rule,
-    Scope,
-    SecretRef,
-    Target,
-    Verify,
-)
+from rollguard.core.policy import Action, Failing, Interlocks, Policy, Quorum, Rollback, Rule, Target, Verify
+from rollguard.core.signals import HttpSignal, PlatformSignal, Scope, SecretRef
 from rollguard.engine.guard import Guard
 from rollguard.engine.record import Record
 from rollguard.engine.supervise import watch_over

@@ -11,15 +11,8 @@ import pytest
 from rollguard.core import events as ev
 from rollguard.core.model import Mode
 from rollguard.core.pages import Page
-from rollguard.core.policy import (
-    Action,
-    HttpSignal,
-    Reported,
-    Rollback,
-    Rule,
-    Scope,
-    Signal,
-)
+from rollguard.core.policy import Action, Reported, Rollback, Rule
+from rollguard.core.signals import HttpSignal, Scope, Signal
 from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.siege import QUICK, Siege, besiege
 from tests.simulation.stage import APP, BAD, FINE, GOOD, GUARD

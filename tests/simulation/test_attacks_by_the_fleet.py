@@ -8,14 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rollguard.core import events as ev
-from rollguard.core.policy import (
-    Action,
-    Crashed,
-    Failing,
-    Interlocks,
-    Quorum,
-    Rule,
-)
+from rollguard.core.policy import Action, Crashed, Failing, Interlocks, Quorum, Rule
 from rollguard.localfly import host
 from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.siege import PAGES_MAX, QUICK, Siege, besiege

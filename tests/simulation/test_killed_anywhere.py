@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rollguard.core import events as ev
-from rollguard.core.policy import HttpSignal, Rollback, Scope
+from rollguard.core.policy import Rollback
+from rollguard.core.signals import HttpSignal, Scope
 from tests.simulation.stage import BAD, GOOD, GUARD, Stage, VirtualTimeLoop, a_policy
 
 INSTANTS_MIN = 100

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from rollguard.core import events as e
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, HttpSignal, Policy, Reported, Rule, SecretRef, Target
+from rollguard.core.policy import Action, Policy, Reported, Rule, Target
+from rollguard.core.signals import HttpSignal, SecretRef
 from rollguard.telemetry.metrics import Metrics
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import Refused
 
 SECRET_BYTES_MAX = 16 * 1024

@@ -13,20 +13,8 @@ from rollguard.config.problems import Wrong, shown
 from rollguard.config.quantity import Dimension, in_dimension
 from rollguard.config.signals import Directory, Unit, asks_edge
 from rollguard.config.yamltext import Path
-from rollguard.core.policy import (
-    Condition,
-    Crashed,
-    Failing,
-    HttpSignal,
-    JsonSignal,
-    PlatformSignal,
-    Quantile,
-    Ratio,
-    Reported,
-    ScrapeSignal,
-    Signal,
-    Threshold,
-)
+from rollguard.core.policy import Condition, Crashed, Failing, Quantile, Ratio, Reported, Threshold
+from rollguard.core.signals import HttpSignal, JsonSignal, PlatformSignal, ScrapeSignal, Signal
 
 _SHARE = Unit(1.0, Dimension.RATIO, "%")
 _TIME = Unit(1.0, Dimension.TIME, "ms")

@@ -14,7 +14,9 @@ from rollguard.config.problems import Wrong, shown
 from rollguard.config.rules import to_rule, to_verify_limit
 from rollguard.config.signals import UNITS, Directory, Unit, secret, to_signal
 from rollguard.config.yamltext import Path
+from rollguard.core import channels as core_channels
 from rollguard.core import policy as core
+from rollguard.core import signals as core_signals
 from rollguard.core.model import Mode
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -95,7 +97,7 @@ def _validated(data: object, complaints: Complaints) -> tuple[schema.PolicyFile 
 
 
 def _directory(written: object, bad: set[Path], complaints: Complaints) -> Directory:
-    signals: dict[str, core.Signal | None] = {}
+    signals: dict[str, core_signals.Signal | None] = {}
     units: dict[str, Unit] = {}
     items = written.items() if isinstance(written, dict) else ()
     for name, raw in islice(items, schema.SIGNALS_MAX):
@@ -145,7 +147,7 @@ def _verify(written: BaseModel | None, directory: Directory, complaints: Complai
         except Wrong as wrong:
             complaints.value(path, wrong)
             continue
-        if signal is not None and not isinstance(signal, core.HttpSignal | core.JsonSignal):
+        if signal is not None and not isinstance(signal, core_signals.HttpSignal | core_signals.JsonSignal):
             complaints.value(path, Wrong("only an http or json signal can be required", wanted="a probe"))
     found = (to_verify_limit(i, w, written.settle, directory, complaints) for i, w in enumerate(written.limits))
     limits = tuple(limit for limit in found if limit)
@@ -202,8 +204,8 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
     )
 
 
-def _channels(written: BaseModel | None, complaints: Complaints) -> tuple[core.Channel, ...]:
-    channels: list[core.Channel] = []
+def _channels(written: BaseModel | None, complaints: Complaints) -> tuple[core_channels.Channel, ...]:
+    channels: list[core_channels.Channel] = []
     for index, channel in enumerate(written.page if isinstance(written, schema.Notify) else ()):
         path: Path = ("notify", "page", index)
         if (channel.pagerduty is None) == (channel.webhook is None):
@@ -211,10 +213,10 @@ def _channels(written: BaseModel | None, complaints: Complaints) -> tuple[core.C
         elif (duty := channel.pagerduty) is not None:
             within = (*path, "pagerduty")
             key = secret("routing_key", duty.routing_key_env, duty.routing_key_file, within, complaints)
-            channels += [core.PagerDuty(routing_key=key, url=duty.url)] if key else []
+            channels += [core_channels.PagerDuty(routing_key=key, url=duty.url)] if key else []
         elif (hook := channel.webhook) is not None:
             signing = secret("secret", hook.secret_env, hook.secret_file, (*path, "webhook"), complaints)
-            channels += [core.Webhook(url=hook.url, secret=signing)] if signing else []
+            channels += [core_channels.Webhook(url=hook.url, secret=signing)] if signing else []
     return tuple(channels)
 
 

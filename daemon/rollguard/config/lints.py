@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollguard.core.model import Mode
-from rollguard.core.policy import (
-    Action,
-    Failing,
-    HttpSignal,
-    JsonSignal,
-    Policy,
-    Quantile,
-    Ratio,
-    Rule,
-    Scope,
-    ScrapeSignal,
-    Threshold,
-)
+from rollguard.core.policy import Action, Failing, Policy, Quantile, Ratio, Rule, Threshold
+from rollguard.core.signals import HttpSignal, JsonSignal, Scope, ScrapeSignal
 
 
 def lints(policy: Policy) -> list[str]:

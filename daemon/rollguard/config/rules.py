@@ -12,7 +12,8 @@ from rollguard.config.problems import listed, shown
 from rollguard.config.signals import Directory, asks_edge
 from rollguard.config.yamltext import Path
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, HttpSignal, JsonSignal, Quorum, Ratio, Rule, Scope, Signal, Threshold
+from rollguard.core.policy import Action, Quorum, Ratio, Rule, Threshold
+from rollguard.core.signals import HttpSignal, JsonSignal, Scope, Signal
 
 VERIFY_REQUESTS_MIN = 20
 

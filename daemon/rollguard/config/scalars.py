@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 from rollguard.config import quantity
 from rollguard.config.problems import Wrong, shown
 from rollguard.config.selector import selector
-from rollguard.core import policy as core
+from rollguard.core.signals import Selector
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
@@ -176,6 +176,6 @@ Url = Annotated[str, BeforeValidator(_url), as_written(type="string", pattern="^
 Link = Annotated[str, BeforeValidator(_link), as_written(type="string", pattern="^https?://")]
 UrlOrOff = Annotated[str, BeforeValidator(_url_or_off), as_written(type="string", pattern="^(https?://.*)?$")]
 Folder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
-Series = Annotated[core.Selector, PlainValidator(selector), WithJsonSchema({"type": "string"})]
+Series = Annotated[Selector, PlainValidator(selector), WithJsonSchema({"type": "string"})]
 InARow = Annotated[Run, PlainValidator(_run), as_written(type="string", pattern=r"^\d+ +(in a row|of +\d+)$")]
 InTime = Annotated[Times, PlainValidator(_times), as_written(type="string", pattern=r"^\d+ +in +\S+$")]

@@ -6,7 +6,7 @@ import re
 import warnings
 
 from rollguard.config.problems import Wrong
-from rollguard.core.policy import Matcher, Selector
+from rollguard.core.signals import Matcher, Selector
 
 CHARS_MAX = 1000
 MATCHERS_MAX = 20

@@ -10,7 +10,7 @@ from rollguard.config.complaints import Complaints
 from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.quantity import Dimension, duration_text
 from rollguard.config.yamltext import Path
-from rollguard.core.policy import (
+from rollguard.core.signals import (
     HttpSignal,
     JsonSignal,
     JsonValue,

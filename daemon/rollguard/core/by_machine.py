@@ -14,7 +14,8 @@ from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure
 from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, quorum, stale_after_s
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import Condition, Crashed, Failing, Rule, Scope, Signal, Threshold
+from rollguard.core.policy import Condition, Crashed, Failing, Rule, Threshold
+from rollguard.core.signals import Scope, Signal
 
 
 def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> Finding:

@@ -168,9 +168,9 @@ class GoalSet(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepIntended(Event):
-    """About to write. ``kind`` is release_create, release_running, update, release_complete, release_failed.
+    """About to write. ``kind`` is release_create, release_running, update, release_complete, release_failed, restart.
 
-    For an update, ``instance_id`` is the machine's version before it.
+    For an update, ``instance_id`` is the machine's version before it. A restart belongs to no goal.
     """
 
     incident: str
@@ -207,7 +207,9 @@ class StepFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalEnded(Event):
-    """``outcome``: restored (all on target), yielded, failed, deadline or paused. After it nothing is resumed."""
+    """``outcome``: restored (all on target), yielded, failed, deadline, paused, or what the first machine showed
+    (unproven: it was no better; unclear: that could not be told). After it nothing is resumed.
+    """
 
     incident: str
     outcome: str
@@ -266,6 +268,69 @@ class Reported(Event):
     version: int | None
     by: str
     reason: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstJudged(Event):
+    """What the first machines on the target showed beside the rest on the candidate.
+
+    ``result``: better, no better, recovered, worse or cannot tell.
+    """
+
+    incident: str
+    result: str
+    sentence: str
+    machines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked(Event):
+    """A person may have the guard roll back: this candidate, to this target, under this policy, once, until then."""
+
+    incident: str
+    candidate: str
+    target: str
+    policy: str
+    until: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalEnded(Event):
+    """The question is closed. ``outcome``: approved, vetoed, expired, or void (the world changed)."""
+
+    incident: str
+    outcome: str
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloorSet(Event):
+    """Never go back below release ``version`` any more: what is older has a hole. None lifts it."""
+
+    version: int | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaRead(Event):
+    """The app said which database schema it sees, while ``digest`` was the newest one running."""
+
+    digest: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineLoaded(Event):
+    """A recording was taken as what ``digest`` does when it is well."""
+
+    digest: str
+    blocks: int
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +342,7 @@ class PageQueued(Event):
     severity: str
     resolve: bool = False
     about: str = ""
+    kind: str = "alert"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import Any
 from rollguard.core import by_machine, by_sum, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence
-from rollguard.core.policy import Crashed, Failing, Quantile, Ratio, Reported, Rule, ScrapeSignal, Threshold
+from rollguard.core.policy import Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
+from rollguard.core.signals import ScrapeSignal
 
 
 def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:

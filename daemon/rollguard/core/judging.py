@@ -8,7 +8,8 @@ from enum import Enum
 
 from rollguard.core.events import Reported
 from rollguard.core.fleet import View
-from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Rule, Scope, Signal
+from rollguard.core.policy import Policy, Rule
+from rollguard.core.signals import HttpSignal, JsonSignal, Scope, Signal
 from rollguard.core.window import Windows
 
 

@@ -46,7 +46,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """All managed machines on ``target``: what a rollback wants, since ``set_at``."""
+    """All managed machines on ``target``: what a rollback wants, since ``set_at``.
+
+    ``proof`` is what the first machines showed: empty until that was judged.
+    """
 
     incident: str
     candidate: str
@@ -65,6 +68,7 @@ class Goal:
     row_running: bool = False
     row_closed: bool = False
     outcome: str = ""
+    proof: str = ""
     updates: Mapping[str, Update] = field(default_factory=dict)
 
 
@@ -73,7 +77,8 @@ class Incident:
     """From the first firing rule to its end. ``phase``: open, acting, verifying.
 
     ``said`` are the reasons that people were already told. ``goal`` stays after its end: once the guard has acted
-    in an incident it does not act in it again.
+    in an incident it does not act in it again by itself. ``approval`` is the question that is open to people;
+    ``restarted`` are the machines that were restarted after the goal's end.
     """
 
     id: str
@@ -84,6 +89,8 @@ class Incident:
     said: frozenset[str] = frozenset()
     goal: Goal | None = None
     verify_since: float | None = None
+    approval: ev.ApprovalAsked | None = None
+    restarted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +106,7 @@ class PastRollback:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """Everything the journal knows that decisions depend on. ``digests`` are in order of first appearance;
-    ``serving`` ran last on every machine.
+    ``serving`` ran last on every machine. ``schemas`` are the newest database schema seen with each digest.
     """
 
     seq: int = 0
@@ -107,6 +114,8 @@ class TargetState:
     since: float | None = None
     digests: tuple[DigestRecord, ...] = ()
     serving: str = ""
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    floor: ev.FloorSet | None = None
     rollbacks: tuple[PastRollback, ...] = ()
     reports: tuple[ev.Reported, ...] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
@@ -221,7 +230,7 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
     )
     past = PastRollback(at=e.at, candidate=e.candidate, target=e.target, trigger=e.trigger)
     state = replace(state, rollbacks=(*state.rollbacks, past)[-ROLLBACKS_MAX:])
-    return _in_incident(state, lambda i: replace(i, phase="acting", goal=goal))
+    return _in_incident(state, lambda i: replace(i, phase="acting", goal=goal, approval=None))
 
 
 def _step_intended(state: TargetState, e: ev.StepIntended) -> TargetState:
@@ -229,6 +238,8 @@ def _step_intended(state: TargetState, e: ev.StepIntended) -> TargetState:
         return _in_goal(state, lambda g: replace(g, row_intended=True))
     if e.kind == "update":
         return _in_goal(state, lambda g: _with_update(g, e.machine, Update(before=e.instance_id)))
+    if e.kind == "restart":
+        return _in_incident(state, lambda i: replace(i, restarted=i.restarted | {e.machine}))
     return state
 
 
@@ -286,6 +297,11 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.Verified: lambda s, e: _in_incident(s, lambda i: replace(i, phase="open")),
     ev.IncidentClosed: lambda s, e: replace(s, incident=None),
     ev.RuleChanged: lambda s, e: replace(s, rules={**s.rules, e.rule: e.after}),
+    ev.FirstJudged: lambda s, e: _in_goal(s, lambda g: replace(g, proof=e.result)),
+    ev.ApprovalAsked: lambda s, e: _in_incident(s, lambda i: replace(i, approval=e)),
+    ev.ApprovalEnded: lambda s, e: _in_incident(s, lambda i: replace(i, approval=None)),
+    ev.FloorSet: lambda s, e: replace(s, floor=e if e.version is not None else None),
+    ev.SchemaRead: lambda s, e: replace(s, schemas={**s.schemas, e.digest: e.schema}),
     ev.PauseSet: lambda s, e: replace(s, pause=e),
     ev.PauseLifted: lambda s, e: replace(s, pause=None),
     ev.HoldSet: lambda s, e: replace(s, hold=e),

@@ -15,6 +15,19 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+class Kind(StrEnum):
+    """What a message is. Channels take the kinds that they have a form for.
+
+    ``alert`` opens, continues or resolves what is wrong; ``acknowledge``: the guard is at it; ``change``: something was
+    deployed or rolled back, which wakes nobody; ``follow-up``: work that is due afterwards, such as a post-mortem.
+    """
+
+    ALERT = "alert"
+    ACKNOWLEDGE = "acknowledge"
+    CHANGE = "change"
+    FOLLOW_UP = "follow-up"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A message to the people on call.
@@ -22,7 +35,8 @@ class Page:
     ``key`` is the same for every message of one incident (channels deduplicate by it); ``resolve`` closes it.
     ``summary`` is one sentence. ``details`` are (name, text) pairs in reading order: value, limit, machines, what
     held the act, and the command that works by hand. Text from the app is already bounded; channels escape it.
-    ``about`` names the reason, so that the same thing is said once an incident; it is not sent.
+    ``about`` names the reason, so that the same thing is said once an incident; it is not sent. ``text`` is Markdown
+    for channels that keep documents; ``due_at`` (epoch seconds) is when a follow-up must be done.
     """
 
     key: str
@@ -34,3 +48,6 @@ class Page:
     details: tuple[tuple[str, str], ...] = ()
     link: str = ""
     about: str = ""
+    kind: Kind = Kind.ALERT
+    text: str = ""
+    due_at: float | None = None

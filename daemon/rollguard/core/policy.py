@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rollguard.core.calendars import Freeze
+from rollguard.core.channels import Channel
 from rollguard.core.model import Mode
-
-
-class Scope(StrEnum):
-    """Whom a probe asks: every machine by name, or whichever one users would get."""
-
-    MACHINE = "machine"
-    EDGE = "edge"
+from rollguard.core.signals import PlatformSignal, SecretRef, Signal
 
 
 class Action(StrEnum):
@@ -21,97 +16,6 @@ class Action(StrEnum):
 
     PAGE = "page"
     ROLLBACK = "rollback"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """Where a secret is, never the secret: a name in the environment, or a file that is read at each use."""
-
-    env: str | None = None
-    file: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSignal:
-    """GET ``url``; a probe succeeds when the status is in ``ok_status`` within ``timeout_s``."""
-
-    name: str
-    every_s: float
-    url: str
-    scopes: frozenset[Scope]
-    timeout_s: float
-    ok_status: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonValue:
-    """A number at a dotted ``path``; file value times ``scale`` gives base units. ``gap_when``: means "none yet"."""
-
-    name: str
-    path: tuple[str, ...]
-    scale: float = 1.0
-    gap_when: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonSignal:
-    """GET ``url`` and read ``values`` from the JSON answer. Also a probe by its status, like ``HttpSignal``."""
-
-    name: str
-    every_s: float
-    url: str
-    scopes: frozenset[Scope]
-    timeout_s: float
-    ok_status: frozenset[int]
-    values: tuple[JsonValue, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """``label op value`` with op one of ``=``, ``!=``, ``=~``, ``!~`` (regular expressions are anchored)."""
-
-    label: str
-    op: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """Which series of a metrics page: a name and label matchers, as in PromQL. ``text`` is as written."""
-
-    name: str
-    matchers: tuple[Matcher, ...] = ()
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrapeSignal:
-    """Reads OpenMetrics or Prometheus text. Series are summed per machine by ``machine_label``.
-
-    ``machine_label`` None: every series belongs to the edge. ``counts_probes`` says that the counted requests
-    include the guard's own probes, which are then subtracted.
-    """
-
-    name: str
-    every_s: float
-    url: str
-    timeout_s: float
-    counters: Mapping[str, Selector]
-    histograms: Mapping[str, Selector] = field(default_factory=dict)
-    machine_label: str | None = "instance"
-    token: SecretRef | None = None
-    counts_probes: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformSignal:
-    """What the platform says of its machines: states, exits, checks, releases."""
-
-    name: str
-    every_s: float
-
-
-Signal = HttpSignal | JsonSignal | ScrapeSignal | PlatformSignal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +90,20 @@ class Reported:
     kinds: tuple[str, ...]
 
 
-Condition = Failing | Threshold | Ratio | Quantile | Crashed | Reported
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A share or a quantile against what the proven release did: worse than baseline × ``factor`` + ``add``.
+
+    The ``limit`` of ``of`` is not used: it is worked out from the baseline. ``factor`` of a quantile is how many times
+    slower; ``add`` is for ratios, 0.01 being a percentage point.
+    """
+
+    of: Ratio | Quantile
+    factor: float = 1.0
+    add: float = 0.0
+
+
+Condition = Compared | Failing | Threshold | Ratio | Quantile | Crashed | Reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,19 +120,48 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaProbe:
+    """Where the app says which database schema it sees: the text or number at ``path`` of the JSON at ``url``."""
+
+    url: str
+    path: tuple[str, ...]
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """Which values of an image label allow going back; ``unknown_blocks`` when the label is not there."""
+    """Which values of an image label allow going back.
+
+    Where the label is not there, ``probe`` decides: the same schema as when the target served allows it. Without an
+    answer of either, ``unknown_blocks`` says what that means.
+    """
 
     label: str
     allow: tuple[str, ...]
     unknown_blocks: bool = True
+    probe: SchemaProbe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """Something that the app needs, probed by the guard itself: any status below 500 in time is well."""
+
+    name: str
+    url: str
+    timeout_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interlocks:
-    """Reasons not to act although a rule fires, as the team set them."""
+    """Reasons not to act although a rule fires, as the team set them.
+
+    ``watch_s``: how long a release's comparison with its predecessor may roll back. ``control`` and ``dependencies``
+    are asked every ``look_every_s``. ``others_within_s``: other targets whose rules began to fire so close to ours
+    (0: nobody asks). ``status_feed``: where the platform lists its incidents (empty: nobody asks).
+    """
 
     release_age_s: float = 86400.0
+    watch_s: float = 3600.0
     onset_after_release: bool = True
     proven_after_s: float = 600.0
     furthest_releases: int = 1
@@ -224,13 +170,38 @@ class Interlocks:
     cooldown_s: float = 1800.0
     per_release: int = 1
     per_day: int = 3
+    control: tuple[str, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    look_every_s: float = 5.0
+    others_within_s: float = 120.0
+    status_feed: str = ""
+    freeze: tuple[Freeze, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparing:
+    """How the proven release is remembered for comparison, and from when on a new one is compared with it.
+
+    ``blocks`` of ``block_s`` each; a machine's first ``settle_s`` on an image count for nothing.
+    """
+
+    block_s: float = 300.0
+    blocks: int = 24
+    settle_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """How to go back: sizes are ratios of a process group, times are seconds."""
+    """How to go back: sizes are ratios of a process group, times are seconds.
+
+    The ``first`` machines must do better than the rest within ``first_wait_s``; ``go_on_unclear`` goes on where that
+    could not be told. ``restart_sick``: restart a machine that fails alone, one an hour, under the floor.
+    """
 
     first: int = 1
+    first_wait_s: float = 90.0
+    go_on_unclear: bool = False
+    restart_sick: bool = False
     max_unavailable: float = 0.25
     healthy_floor: float = 0.75
     wait_timeout_s: float = 300.0
@@ -245,30 +216,20 @@ class Verify:
     """How the restored release is judged: for ``settle_s``, by the same rules, ``require`` and ``limits``.
 
     ``limits`` is the runbook's "check for" list: a threshold with ``for_s`` 0, or a ratio over the whole settle time.
+    ``restart``: where it does no better, restart its machines once, one after the other, and judge again.
     """
 
     settle_s: float = 300.0
+    restart: bool = True
     require: tuple[str, ...] = ()
     limits: tuple[Threshold | Ratio, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PagerDuty:
-    """Events v2. ``url`` is the enqueue address."""
+class Reports:
+    """Who may report over HTTP: whoever has the ``token``, the secret that reports are signed with."""
 
-    routing_key: SecretRef
-    url: str = "https://events.pagerduty.com/v2/enqueue"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """A signed webhook (Standard Webhooks headers)."""
-
-    url: str
-    secret: SecretRef
-
-
-Channel = PagerDuty | Webhook
+    token: SecretRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +269,12 @@ class Policy:
     interlocks: Interlocks = field(default_factory=Interlocks)
     rollback: Rollback = field(default_factory=Rollback)
     verify: Verify = field(default_factory=Verify)
+    comparing: Comparing = field(default_factory=Comparing)
+    approval_s: float = 900.0
+    reports: Reports | None = None
     page: tuple[Channel, ...] = ()
+    tell: tuple[Channel, ...] = ()
+    record: tuple[Channel, ...] = ()
     heartbeat: Heartbeat | None = None
     artifacts: Artifacts = field(default_factory=Artifacts)
     runbook: str = ""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from rollguard.core.fleet import View
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import HttpSignal, JsonSignal, Policy, Quantile, Ratio, Scope, ScrapeSignal
+from rollguard.core.policy import Policy, Quantile, Ratio
+from rollguard.core.signals import HttpSignal, JsonSignal, Scope, ScrapeSignal
 from rollguard.core.window import Windows
 
 

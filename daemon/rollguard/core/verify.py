@@ -9,8 +9,9 @@ from rollguard.core.by_machine import threshold_answer
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.judging import Evidence, Say, beyond, stale_after_s
 from rollguard.core.model import EDGE
-from rollguard.core.policy import Action, Ratio, Scope, Threshold
+from rollguard.core.policy import Action, Ratio, Threshold
 from rollguard.core.ratios import ratio_at
+from rollguard.core.signals import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Outbox:
     async def _attempt(self, item: OutboxItem) -> list[Event]:
         """One try and its consequence in the outbox; the events that tell of it."""
         try:
-            await self._send(item)
+            thread = await self._send(item)
         except Refused as refusal:
             return await self._give_up(item, str(refusal))
         except Unavailable as failure:
@@ -97,16 +97,16 @@ class Outbox:
         except Exception as bug:  # noqa: BLE001 -- a channel's bug must not keep the guard from acting
             return await self._try_later(item, Unavailable(f"the notifier failed: {bug!r}"))
         now = self._clock.now()
-        await self._journal.outbox_done(item.id, now)
+        await self._journal.outbox_done(item.id, now, thread)
         return [PageSent(at=now, key=item.page.key, channel=item.channel, attempts=item.attempts + 1)]
 
-    async def _send(self, item: OutboxItem) -> None:
+    async def _send(self, item: OutboxItem) -> str:
         notifier = self._notifiers.get(item.channel)
         if notifier is None:
             raise Refused(f"the policy has no channel {item.channel} any more")
         try:
             async with asyncio.timeout(SEND_S):
-                await notifier.send(item.page)
+                return await notifier.send(item.page, item.thread)
         except TimeoutError:
             raise Unavailable(f"{item.channel} did not answer within {SEND_S:g} s") from None
 

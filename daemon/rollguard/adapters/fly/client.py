@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from rollguard.adapters.fly import opaque
 from rollguard.adapters.http import excerpt, status_error
 from rollguard.adapters.secrets import authorization, read_secret, token_parts
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import HttpAnswer, Transport
 

@@ -154,6 +154,10 @@ class FlyPlatform:
             raise BadAnswer(f"instance_id did not change: POST {path}")
         return after.instance_id
 
+    async def restart(self, held: Held) -> None:
+        """As ``ports.Platform`` promises: SIGTERM, the machine's own time to end, then a fresh start."""
+        await self._client.machines("POST", self._of(held.machine, "/restart"), nonce=held.nonce)
+
     async def wait_started(self, machine: str, instance_id: str, timeout_s: float) -> bool:
         """Whether that very instance is started within ``timeout_s``, in whole seconds from 1 to 60."""
         wait_s = min(max(int(timeout_s), WAIT_S[0]), WAIT_S[1])

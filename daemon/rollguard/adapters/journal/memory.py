@@ -19,6 +19,8 @@ class MemoryDisk:
     events: list[str] = field(default_factory=list)
     waiting: dict[int, OutboxItem] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
+    threads: dict[tuple[str, str], str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
     items: int = 0
 
 
@@ -54,15 +56,20 @@ class MemoryJournal:
         oldest: dict[tuple[str, str], OutboxItem] = {}
         for item in self._open().waiting.values():
             oldest.setdefault((item.channel, item.page.key), item)
-        return [item for item in oldest.values() if item.due_at <= now][:limit]
+        threads = self.disk.threads
+        due = [item for item in oldest.values() if item.due_at <= now][:limit]
+        return [replace(item, thread=threads.get((item.channel, item.page.key), "")) for item in due]
 
     async def outbox_waiting(self) -> int:
         """How many pages are not delivered yet, due or not."""
         return len(self._open().waiting)
 
-    async def outbox_done(self, item: int, delivered_at: float) -> None:
+    async def outbox_done(self, item: int, delivered_at: float, thread: str = "") -> None:
         """See ``ports.Journal``."""
-        self._write().waiting.pop(item, None)
+        disk = self._write()
+        done = disk.waiting.pop(item, None)
+        if done is not None and thread:
+            disk.threads[done.channel, done.page.key] = thread
 
     async def outbox_again(self, item: int, due_at: float, error: str) -> None:
         """See ``ports.Journal``."""
@@ -75,6 +82,14 @@ class MemoryJournal:
         disk = self._write()
         if disk.waiting.pop(item, None):
             disk.dropped[item] = error_text(error)
+
+    async def keep(self, name: str, text: str) -> None:
+        """See ``ports.Journal``."""
+        self._write().kept[name] = text
+
+    async def kept(self, name: str) -> str | None:
+        """See ``ports.Journal``."""
+        return self._open().kept.get(name)
 
     async def close(self) -> None:
         """The disk stays for the next journal."""

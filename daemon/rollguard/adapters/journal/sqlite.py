@@ -19,10 +19,15 @@ from rollguard.errors import JournalError
 from rollguard.ports import OutboxItem
 
 BUSY_S = 5.0
+KEPT_CHARS_MAX = 4 << 20
 
 _ALL = "SELECT seq, body FROM event WHERE target = ? ORDER BY seq"
 _DUE = """
-SELECT id, channel, page, attempts, due_at FROM outbox AS o
+SELECT id, channel, page, attempts, due_at, coalesce(
+         (SELECT thread FROM outbox
+          WHERE target = o.target AND channel = o.channel AND key = o.key AND thread <> ''
+          ORDER BY id DESC LIMIT 1), '')
+FROM outbox AS o
 WHERE target = ? AND state = 'waiting' AND due_at <= ?
   AND id = (SELECT min(id) FROM outbox
             WHERE target = o.target AND state = 'waiting' AND channel = o.channel AND key = o.key)
@@ -32,9 +37,11 @@ _WAITING = "SELECT count(*) FROM outbox WHERE target = ? AND state = 'waiting'"
 _ADD_EVENT = "INSERT INTO event (target, at, name, body) VALUES (?, ?, ?, ?)"
 _ADD_PAGE = "INSERT INTO outbox (target, channel, key, page) VALUES (?, ?, ?, ?)"
 _TRIED = "UPDATE outbox SET attempts = attempts + 1, {} WHERE id = ? AND state = 'waiting'"
-_DONE = _TRIED.format("state = 'delivered', ended_at = ?, error = ''")
+_DONE = _TRIED.format("state = 'delivered', ended_at = ?, error = '', thread = ?")
 _AGAIN = _TRIED.format("due_at = ?, error = ?")
 _DROP = _TRIED.format("state = 'dropped', ended_at = ?, error = ?")
+_KEEP = "INSERT INTO kept (target, name, text) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
+_KEPT = "SELECT text FROM kept WHERE target = ? AND name = ?"
 
 
 class SqliteJournal:
@@ -83,17 +90,24 @@ class SqliteJournal:
         """See ``ports.Journal``."""
         rows = await self._writer.do(lambda db: db.execute(_DUE, (self._target, now, limit)).fetchall())
         return [
-            OutboxItem(id=item, channel=channel, page=read_page(item, page), attempts=attempts, due_at=due_at)
-            for item, channel, page, attempts, due_at in rows
+            OutboxItem(
+                id=item,
+                channel=channel,
+                page=read_page(item, page),
+                attempts=attempts,
+                due_at=due_at,
+                thread=thread,
+            )
+            for item, channel, page, attempts, due_at, thread in rows
         ]
 
     async def outbox_waiting(self) -> int:
         """How many pages are not delivered yet, due or not."""
         return int(await self._writer.do(lambda db: db.execute(_WAITING, (self._target,)).fetchone()[0]))
 
-    async def outbox_done(self, item: int, delivered_at: float) -> None:
+    async def outbox_done(self, item: int, delivered_at: float, thread: str = "") -> None:
         """See ``ports.Journal``."""
-        await self._writer.do(lambda db: db.execute(_DONE, (delivered_at, item)))
+        await self._writer.do(lambda db: db.execute(_DONE, (delivered_at, thread, item)))
 
     async def outbox_again(self, item: int, due_at: float, error: str) -> None:
         """See ``ports.Journal``."""
@@ -102,6 +116,17 @@ class SqliteJournal:
     async def outbox_drop(self, item: int, at: float, error: str) -> None:
         """See ``ports.Journal``."""
         await self._writer.do(lambda db: db.execute(_DROP, (at, error_text(error), item)))
+
+    async def keep(self, name: str, text: str) -> None:
+        """See ``ports.Journal``. Also raises ``JournalError`` for a text beyond ``KEPT_CHARS_MAX``."""
+        if len(text) > KEPT_CHARS_MAX:
+            raise JournalError(f"{name} has {len(text)} characters: at most {KEPT_CHARS_MAX} are kept")
+        await self._writer.do(lambda db: db.execute(_KEEP, (self._target, name, text)))
+
+    async def kept(self, name: str) -> str | None:
+        """See ``ports.Journal``."""
+        row = await self._writer.do(lambda db: db.execute(_KEPT, (self._target, name)).fetchone())
+        return str(row[0]) if row else None
 
     async def close(self) -> None:
         """Write what was asked for, then let go of the file."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from rollguard.adapters.http import status_error
 from rollguard.adapters.secrets import read_secret
-from rollguard.core.policy import SecretRef
+from rollguard.core.signals import SecretRef
 from rollguard.errors import Conflict, Refused, Unavailable
 from rollguard.ports import HttpAnswer
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollguard.adapters.notify.answers import must_be_taken, secret_of
-from rollguard.core.pages import Page
-from rollguard.core.policy import PagerDuty
+from rollguard.core.channels import PagerDuty
+from rollguard.core.pages import Kind, Page
 from rollguard.ports import Transport
 
 KEY_CHARS_MAX = 255
@@ -21,6 +21,7 @@ DETAILS_MAX = 32
 """With every character escaped at its longest this stays under the 512 KB that PagerDuty takes in one event."""
 LINK_CHARS_MAX = 2048
 TIMEOUT_S = 10.0
+KINDS = frozenset({Kind.ALERT})
 
 
 class PagerDutyNotifier:
@@ -28,9 +29,10 @@ class PagerDutyNotifier:
 
     def __init__(self, name: str, settings: PagerDuty, transport: Transport, environ: Mapping[str, str]) -> None:
         self.name = name
+        self.kinds = KINDS
         self._settings, self._transport, self._environ = settings, transport, environ
 
-    async def send(self, page: Page) -> None:
+    async def send(self, page: Page, thread: str = "") -> str:
         """See ``ports.Notifier``. PagerDuty drops repeats of one page by its key."""
         routing_key = secret_of(self._settings.routing_key, self._environ)
         answer = await self._transport.request(
@@ -41,6 +43,7 @@ class PagerDutyNotifier:
             timeout_s=TIMEOUT_S,
         )
         must_be_taken(answer, self.name, (202,))
+        return ""
 
 
 def event_of(page: Page, routing_key: str) -> dict[str, Any]:

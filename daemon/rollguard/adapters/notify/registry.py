@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 from rollguard.adapters.notify.pagerduty import PagerDutyNotifier
 from rollguard.adapters.notify.webhook import WebhookNotifier
-from rollguard.core.policy import Channel, PagerDuty, Policy, Webhook
+from rollguard.core.channels import Channel, PagerDuty, Webhook
+from rollguard.core.policy import Policy
 from rollguard.ports import Notifier, Transport
 
 

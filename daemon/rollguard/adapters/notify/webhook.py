@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from rollguard.adapters.notify.answers import must_be_taken, secret_of
-from rollguard.core.pages import Page
-from rollguard.core.policy import Webhook
+from rollguard.core.channels import Webhook
+from rollguard.core.pages import Kind, Page
 from rollguard.errors import Unavailable
 from rollguard.ports import Transport
 
 BODY_VERSION = 1
 TIMEOUT_S = 10.0
+KINDS = frozenset({Kind.ALERT})
 
 
 class WebhookNotifier:
@@ -33,9 +34,10 @@ class WebhookNotifier:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
+        self.kinds = KINDS
         self._settings, self._transport, self._environ, self._now = settings, transport, environ, now
 
-    async def send(self, page: Page) -> None:
+    async def send(self, page: Page, thread: str = "") -> str:
         """See ``ports.Notifier``. The receiver knows repeats of one page by their ``webhook-id``."""
         now = self._now()
         message, body = message_id(page), body_of(page)
@@ -54,6 +56,7 @@ class WebhookNotifier:
             cause = str(error).partition(": ")[0]
             raise Unavailable(f"{cause}: {self.name}", retry_after_s=error.retry_after_s) from None
         must_be_taken(answer, self.name, range(200, 300))
+        return ""
 
 
 def body_of(page: Page) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rollguard.adapters.signals.probing import probe_all
 from rollguard.core.model import Reading
-from rollguard.core.policy import HttpSignal
+from rollguard.core.signals import HttpSignal
 from rollguard.ports import Clock, Fleet, Transport
 
 BODY_BYTES_MAX = 64 * 1024

@@ -11,7 +11,7 @@ from typing import Any
 
 from rollguard.adapters.signals.probing import Probe, probe_all
 from rollguard.core.model import GapKind, Reading
-from rollguard.core.policy import JsonSignal, JsonValue
+from rollguard.core.signals import JsonSignal, JsonValue
 from rollguard.ports import Clock, Fleet, Transport
 
 BODY_BYTES_MAX = 1 << 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rollguard.adapters.http import USER_AGENT, Saturated, TooLarge, excerpt
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import HttpSignal, JsonSignal, Scope
+from rollguard.core.signals import HttpSignal, JsonSignal, Scope
 from rollguard.errors import GuardError
 from rollguard.ports import Clock, Fleet, HttpAnswer, Transport
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from rollguard.adapters.signals.http import HttpSource
 from rollguard.adapters.signals.json import JsonSource
 from rollguard.adapters.signals.scrape import ScrapeSource
-from rollguard.core.policy import HttpSignal, JsonSignal, Policy, ScrapeSignal, Signal
+from rollguard.core.policy import Policy
+from rollguard.core.signals import HttpSignal, JsonSignal, ScrapeSignal, Signal
 from rollguard.ports import SignalSource, Transport
 
 

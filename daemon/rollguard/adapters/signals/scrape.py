@@ -12,7 +12,7 @@ from rollguard.adapters.signals import openmetrics
 from rollguard.adapters.signals.probing import cause
 from rollguard.core.counters import CounterBook, Sample, TooMany
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import Matcher, ScrapeSignal, Selector
+from rollguard.core.signals import Matcher, ScrapeSignal, Selector
 from rollguard.errors import BadAnswer, GuardError
 from rollguard.ports import Clock, Fleet, Transport
 
