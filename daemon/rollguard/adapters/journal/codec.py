@@ -9,7 +9,7 @@ from typing import Any
 
 from rollguard.core.event_json import from_json, to_json
 from rollguard.core.events import Event, Recorded
-from rollguard.core.pages import Page, Severity
+from rollguard.core.pages import Kind, Page, Severity
 from rollguard.errors import JournalError
 
 ENTRY_CHARS_MAX = 1 << 20
@@ -51,7 +51,8 @@ def read_page(item: int, text: str) -> Page:
         data = json.loads(text)
         known = {f.name: data[f.name] for f in dataclasses.fields(Page) if f.name in data}
         details = tuple((name, value) for name, value in known.pop("details"))
-        return Page(**known | {"severity": Severity(data["severity"]), "details": details})
+        kind = Kind(data.get("kind", Kind.ALERT))
+        return Page(**known | {"severity": Severity(data["severity"]), "kind": kind, "details": details})
     except (ValueError, TypeError, KeyError) as broken:
         raise JournalError(f"outbox item {item} cannot be read: {broken!r}") from broken
 

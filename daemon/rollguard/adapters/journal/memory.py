@@ -19,9 +19,9 @@ class MemoryDisk:
     events: list[str] = field(default_factory=list)
     waiting: dict[int, OutboxItem] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
+    items: int = 0
     threads: dict[tuple[str, str], str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
-    items: int = 0
 
 
 class MemoryJournal:
