@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from rollguard.core import events as ev
+from rollguard.core.case import Case
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure, View
-from rollguard.core.interlocks import Case
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident, PastRollback, TargetState
 from rollguard.core.model import Check, Exit, GapKind, Machine, Mode, Reading, Release, Snapshot

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.core import events as ev
+from rollguard.core.case import Case
 from rollguard.core.decide import Hold, PageDecision, RollBack, decide
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.interlocks import Case
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action
 from tests.builders import (

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from rollguard.core import events as ev
+from rollguard.core.case import Case, Effect
 from rollguard.core.finding import RuleState, Trigger
-from rollguard.core.interlocks import PRECONDITIONS, TABLE, Case, Effect, overridable, standing
+from rollguard.core.interlocks import PRECONDITIONS, TABLE, overridable, standing
 from rollguard.core.policy import Interlocks, Migration
 from rollguard.core.signals import PlatformSignal
 from tests.builders import (

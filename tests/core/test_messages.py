@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.core import events as ev
+from rollguard.core.case import Refusal
 from rollguard.core.decide import PageDecision, decide
 from rollguard.core.finding import Finding, RuleState
-from rollguard.core.interlocks import Refusal
 from rollguard.core.judge import judge
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.messages import FIELD_MAX, by_digest, by_hand, gap_notice, mix, page

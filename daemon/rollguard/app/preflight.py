@@ -12,8 +12,10 @@ from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.adapters.secrets import read_secret
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.options import journal_path
+from rollguard.core.channels import PagerDuty, Webhook
 from rollguard.core.model import EDGE, GapKind, Reading, Snapshot
-from rollguard.core.policy import PagerDuty, Policy, ScrapeSignal, SecretRef, Webhook
+from rollguard.core.policy import Policy
+from rollguard.core.signals import ScrapeSignal, SecretRef
 from rollguard.errors import GuardError, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Transport
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rollguard.core import events as ev
+from rollguard.core.case import Case
 from rollguard.core.conditions import Condition, Situation, conditions
 from rollguard.core.explain import explain_now, lines_now
 from rollguard.core.fleet import newest_running
-from rollguard.core.interlocks import Case
 from rollguard.core.status import target_object
 from rollguard.engine.guard import Guard
 from rollguard.errors import Refused

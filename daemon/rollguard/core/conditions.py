@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rollguard.core import text
+from rollguard.core.case import Case, named
 from rollguard.core.finding import Finding, RuleState, Trigger
-from rollguard.core.interlocks import Case, named, standing
+from rollguard.core.interlocks import standing
 from rollguard.core.lifecycle import TargetState
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.policy import Policy

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rollguard.core import text
+from rollguard.core.case import Case, Refusal, named
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.interlocks import Case, Refusal, named, standing
+from rollguard.core.interlocks import standing
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action

@@ -9,12 +9,19 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened to one target at ``at``."""
-
-    at: float
+from rollguard.core.event import Event as Event
+from rollguard.core.event import Recorded as Recorded
+from rollguard.core.events_of_people import ApprovalAsked as ApprovalAsked
+from rollguard.core.events_of_people import ApprovalEnded as ApprovalEnded
+from rollguard.core.events_of_people import BaselineLoaded as BaselineLoaded
+from rollguard.core.events_of_people import FloorSet as FloorSet
+from rollguard.core.events_of_people import HoldSet as HoldSet
+from rollguard.core.events_of_people import PageFailed as PageFailed
+from rollguard.core.events_of_people import PageQueued as PageQueued
+from rollguard.core.events_of_people import PageSent as PageSent
+from rollguard.core.events_of_people import PauseLifted as PauseLifted
+from rollguard.core.events_of_people import PauseSet as PauseSet
+from rollguard.core.events_of_people import Reported as Reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,43 +242,6 @@ class IncidentClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PauseSet(Event):
-    """The hand brake: no automatic act until resumed."""
-
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PauseLifted(Event):
-    """The hand brake is off."""
-
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldSet(Event):
-    """A person is at it ("hotfix on its way"): page instead of acting until ``until``."""
-
-    by: str
-    reason: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reported(Event):
-    """Somebody says that ``digest`` (release ``version``) did ``kind``."""
-
-    kind: str
-    digest: str
-    version: int | None
-    by: str
-    reason: str
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstJudged(Event):
     """What the first machines on the target showed beside the rest on the candidate.
 
@@ -285,37 +255,6 @@ class FirstJudged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalAsked(Event):
-    """A person may have the guard roll back: this candidate, to this target, under this policy, once, until then."""
-
-    incident: str
-    candidate: str
-    target: str
-    policy: str
-    until: float
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalEnded(Event):
-    """The question is closed. ``outcome``: approved, vetoed, expired, or void (the world changed)."""
-
-    incident: str
-    outcome: str
-    by: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FloorSet(Event):
-    """Never go back below release ``version`` any more: what is older has a hole. None lifts it."""
-
-    version: int | None
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaRead(Event):
     """The app said which database schema it sees, while ``digest`` was the newest one running."""
 
@@ -324,58 +263,8 @@ class SchemaRead(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineLoaded(Event):
-    """A recording was taken as what ``digest`` does when it is well."""
-
-    digest: str
-    blocks: int
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageQueued(Event):
-    """A page was written to the outbox together with the events beside it."""
-
-    key: str
-    summary: str
-    severity: str
-    resolve: bool = False
-    about: str = ""
-    kind: str = "alert"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageSent(Event):
-    """A channel took a page."""
-
-    key: str
-    channel: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageFailed(Event):
-    """A channel did not take a page. ``final``: it never will; otherwise it is tried again."""
-
-    key: str
-    channel: str
-    error: str
-    attempts: int
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TickFailed(Event):
     """The guard's own fault while watching: a bug or a platform that does not answer. It makes us blind."""
 
     error: str
     failures: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event with its place in the journal. Order is by ``seq``, never by time."""
-
-    seq: int
-    event: Event

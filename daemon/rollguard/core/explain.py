@@ -10,9 +10,9 @@ from typing import Any
 
 from rollguard.core import events as ev
 from rollguard.core import text
+from rollguard.core.case import Effect, named
 from rollguard.core.conditions import Situation
 from rollguard.core.finding import Finding, RuleState, Trigger
-from rollguard.core.interlocks import Effect, named
 from rollguard.core.judging import Evidence
 from rollguard.core.model import EDGE, Mode
 from rollguard.core.policy import Action, Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold

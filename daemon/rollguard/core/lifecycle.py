@@ -93,6 +93,14 @@ class Incident:
     restarted: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the app said of its database schema under one digest: as it was when that was proven, and as it is now."""
+
+    settled: str
+    newest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRollback:
     """A rollback that was begun: what budget, cooldown and quarantine count."""
@@ -106,7 +114,7 @@ class PastRollback:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """Everything the journal knows that decisions depend on. ``digests`` are in order of first appearance;
-    ``serving`` ran last on every machine. ``schemas`` are the newest database schema seen with each digest.
+    ``serving`` ran last on every machine. ``schemas`` are the database schemas seen under each digest.
     """
 
     seq: int = 0
@@ -114,7 +122,7 @@ class TargetState:
     since: float | None = None
     digests: tuple[DigestRecord, ...] = ()
     serving: str = ""
-    schemas: Mapping[str, str] = field(default_factory=dict)
+    schemas: Mapping[str, Schema] = field(default_factory=dict)
     floor: ev.FloorSet | None = None
     rollbacks: tuple[PastRollback, ...] = ()
     reports: tuple[ev.Reported, ...] = ()
@@ -203,6 +211,13 @@ def _proven(state: TargetState, e: ev.Proven) -> TargetState:
         seen = ev.DigestSeen(at=e.at, digest=e.digest, image_ref=e.image_ref, version=e.version, labels={})
         state = _digest_seen(state, seen)
     return _with_digest(state, e.digest, proven_at=e.at, proven_how=e.how)
+
+
+def _schema_read(state: TargetState, e: ev.SchemaRead) -> TargetState:
+    """What the schema was when a digest was proven is what going back to it needs; a later one is somebody else's."""
+    known, record = state.schemas.get(e.digest), state.record(e.digest)
+    settled = known.settled if known and record and record.proven_at is not None else e.schema
+    return replace(state, schemas={**state.schemas, e.digest: Schema(settled, e.schema)})
 
 
 def _incident_opened(state: TargetState, e: ev.IncidentOpened) -> TargetState:
@@ -301,7 +316,7 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.ApprovalAsked: lambda s, e: _in_incident(s, lambda i: replace(i, approval=e)),
     ev.ApprovalEnded: lambda s, e: _in_incident(s, lambda i: replace(i, approval=None)),
     ev.FloorSet: lambda s, e: replace(s, floor=e if e.version is not None else None),
-    ev.SchemaRead: lambda s, e: replace(s, schemas={**s.schemas, e.digest: e.schema}),
+    ev.SchemaRead: _schema_read,
     ev.PauseSet: lambda s, e: replace(s, pause=e),
     ev.PauseLifted: lambda s, e: replace(s, pause=None),
     ev.HoldSet: lambda s, e: replace(s, hold=e),

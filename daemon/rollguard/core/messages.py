@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollguard.core import text
+from rollguard.core.case import Refusal
 from rollguard.core.finding import Finding, RuleState
-from rollguard.core.interlocks import Refusal
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Page, Severity

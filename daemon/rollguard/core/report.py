@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rollguard.core import events as ev
 from rollguard.core import messages, text
-from rollguard.core.interlocks import named
+from rollguard.core.case import named
 from rollguard.core.lifecycle import Goal, TargetState
 from rollguard.core.model import Snapshot
 from rollguard.core.policy import Policy

@@ -7,9 +7,10 @@ from typing import Any
 
 from rollguard.core import events as ev
 from rollguard.core import text
+from rollguard.core.case import Case, Effect
 from rollguard.core.conditions import FALSE, TRUE, UNKNOWN, Condition, Situation, held
 from rollguard.core.finding import Finding, Trigger
-from rollguard.core.interlocks import PRECONDITIONS, TABLE, Case, Effect
+from rollguard.core.interlocks import PRECONDITIONS, TABLE
 from rollguard.core.lifecycle import DigestRecord, TargetState, replay
 from rollguard.core.model import Machine
 from rollguard.core.policy import Failing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollguard.core import text
-from rollguard.core.interlocks import named
+from rollguard.core.case import named
 from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.policy import Action, Interlocks, Policy, Reported
 

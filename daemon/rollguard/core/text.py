@@ -55,3 +55,10 @@ def listing(names: Sequence[str], most: int = 5) -> str:
 def short(digest: str) -> str:
     """``sha256:0123456789ab…`` → ``0123456789ab``."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def one_line(words: str, chars_max: int) -> str:
+    """Foreign text on one line: at most so many characters, and nothing that a terminal or a reader would obey."""
+    printable = "".join(c if c.isprintable() else " " for c in words[: chars_max * 4])
+    line = " ".join(printable.split())
+    return line if len(line) <= chars_max else line[: chars_max - 1] + "…"

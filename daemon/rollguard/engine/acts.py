@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from rollguard.core import events as ev
 from rollguard.core import messages, text
+from rollguard.core.case import Case, Refusal, named
 from rollguard.core.decide import RollBack
 from rollguard.core.finding import Trigger
 from rollguard.core.fleet import newest_running
-from rollguard.core.interlocks import TABLE, Case, Refusal, named, overridable, standing
+from rollguard.core.interlocks import TABLE, overridable, standing
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.plan import floor

@@ -6,10 +6,10 @@ import math
 
 from rollguard.core import events as ev
 from rollguard.core import messages, text
+from rollguard.core.case import Case
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, decide
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.fleet import newest_running, view
-from rollguard.core.interlocks import Case
 from rollguard.core.judge import judge_all
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Incident

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from rollguard.core import events as ev
 from rollguard.core import messages
+from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.finding import BY_PEOPLE, RuleState
-from rollguard.core.interlocks import named
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.pages import Page, Severity

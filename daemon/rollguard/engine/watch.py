@@ -12,7 +12,8 @@ from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, F
 from rollguard.core.fleet import Tenure, track
 from rollguard.core.lifecycle import Goal
 from rollguard.core.model import Machine, Reading, Snapshot
-from rollguard.core.policy import Crashed, Policy, Quantile, Ratio, Threshold
+from rollguard.core.policy import Policy
+from rollguard.core.spans import span_s
 from rollguard.core.window import Windows
 from rollguard.engine.record import Record
 from rollguard.errors import BadAnswer, Refused, Unavailable
@@ -23,17 +24,8 @@ OnReading = Callable[[Reading], None]
 
 def horizon_s(policy: Policy) -> float:
     """How long readings are of use to this policy: its longest window, doubled for the windows before it."""
-    spans = [policy.verify.settle_s, *(3 * s.every_s for s in policy.signals)]
-    for rule in policy.rules:
-        match rule.condition:
-            case Ratio(over_s=over_s, for_s=for_s) | Quantile(over_s=over_s, for_s=for_s):
-                spans.append(over_s + for_s + 60.0)
-            case Threshold(for_s=for_s):
-                spans.append(for_s + 60.0)
-            case Crashed(within_s=within_s):
-                spans.append(within_s)
-            case _:
-                pass
+    spans = [policy.verify.settle_s, policy.rollback.first_wait_s, *(3 * s.every_s for s in policy.signals)]
+    spans += [span_s(rule.condition, policy) + 60.0 for rule in policy.rules]
     return max(spans) * 1.25 + 60.0
 
 

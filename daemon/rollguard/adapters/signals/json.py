@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from rollguard.adapters.signals.probing import Probe, probe_all
+from rollguard.core.jsonpath import lookup
 from rollguard.core.model import GapKind, Reading
 from rollguard.core.signals import JsonSignal, JsonValue
 from rollguard.ports import Clock, Fleet, Transport
@@ -67,19 +68,6 @@ class JsonSource:
 
     def _gap(self, probe: Probe, value: JsonValue, gap: GapKind, detail: str) -> Reading:
         return replace(probe.reading, key=f"{self.name}.{value.name}", value=None, gap=gap, detail=detail)
-
-
-def lookup(document: Any, path: Sequence[str]) -> Any:
-    """What is at the path: keys of objects, positions in lists. Raises ``KeyError``."""
-    here = document
-    for step in path:
-        if isinstance(here, dict):
-            here = here[step]
-        elif isinstance(here, list) and step.isascii() and step.isdecimal() and int(step) < len(here):
-            here = here[int(step)]
-        else:
-            raise KeyError(step)
-    return here
 
 
 def finite(raw: Any) -> float | None:
