@@ -232,7 +232,7 @@ async def test_a_page_wakes_whoever_delivers_pages(tmp_path: Path) -> None:
     async with a_target(tmp_path, page=(PagerDuty(routing_key=SecretRef(env="KEY"), url=HERE),)) as target:
         delivering = asyncio.create_task(target.outbox.deliver_forever())
         await target.pages_waiting()  # by now it has looked, found nothing, and sleeps
-        await target.guard.respond.notice("look", "clock", target.clock.now())
+        await target.guard.endings.notice("look", "clock", target.clock.now())
         names: list[str] = []
         async with asyncio.timeout(10.0):
             while "PageFailed" not in names:

@@ -29,7 +29,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP answer whose body was read whole, within its limits. Header names are lower case."""
+    """An HTTP answer whose body was read whole, within its limits. Header names are lower case.
+
+    Several ``Set-Cookie`` are one value with line breaks between them: the only header that has no other joint form.
+    """
 
     status: int
     headers: Mapping[str, str]

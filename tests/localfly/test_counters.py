@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import random
+from itertools import pairwise
+
 import pytest
 
-from rollguard.localfly.counters import ResponseCounter, exposition, selector
+from rollguard.localfly.counters import BOUNDS_S, ResponseCounter, exposition, selector
+from rollguard.localfly.hotdash import LATENCY_SIGMA
 
 
 def counter() -> ResponseCounter:
@@ -79,3 +84,20 @@ def test_a_selector_selects_as_prometheus_would(match: str, count: int) -> None:
 def test_what_is_no_selector_is_refused(match: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         selector(match)
+
+
+def p95_s(median_s: float) -> float:
+    """The 95th percentile of 20,000 pages, as a histogram's reader estimates it."""
+    dice, counted = random.Random(1), ResponseCounter(count="hits", time="hit_seconds", labels=())
+    for _ in range(20_000):
+        counted.observe((), dice.lognormvariate(math.log(median_s), LATENCY_SIGMA))
+    sums = [value for _, _, series, value in counted.samples() if series["__name__"] == "hit_seconds_bucket"]
+    edges = list(zip((0.0, *BOUNDS_S), (0.0, *sums), strict=False))
+    (low_s, below), (high_s, upto) = next(pair for pair in pairwise(edges) if pair[1][1] >= 0.95 * sums[-1])
+    return low_s + (high_s - low_s) * (0.95 * sums[-1] - below) / (upto - below)
+
+
+def test_the_buckets_tell_a_page_that_is_slower_by_a_third_from_one_that_is_by_four_fifths() -> None:
+    usual_s = p95_s(0.08)
+    assert 1.2 < p95_s(0.08 * 1.3) / usual_s < 1.5
+    assert 1.5 < p95_s(0.08 * 1.8) / usual_s < 2.0

@@ -10,6 +10,7 @@ import pytest
 
 from rollguard.localfly.http1 import Request, Response
 from rollguard.localfly.pager import Pager
+from rollguard.localfly.stand_in import Notebook
 
 EVENT: dict[str, Any] = {
     "routing_key": "secret",
@@ -19,9 +20,16 @@ EVENT: dict[str, Any] = {
 }
 
 
+CHANGE: dict[str, Any] = {"routing_key": "secret", "payload": {"summary": "v42 was rolled back", "source": "shop"}}
+
+
+def pager(pages: io.StringIO | None = None, changes: io.StringIO | None = None) -> Pager:
+    return Pager(Notebook(pages or io.StringIO()), Notebook(changes or io.StringIO()))
+
+
 async def sent(event: object, file: io.StringIO | None = None) -> Response:
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
-    return await Pager(file or io.StringIO()).answer(Request("POST", "/v2/enqueue", (), body))
+    return await pager(file).answer(Request("POST", "/v2/enqueue", (), body))
 
 
 async def test_an_event_is_accepted_and_written_down_without_its_routing_key() -> None:
@@ -39,9 +47,12 @@ async def test_an_event_is_accepted_and_written_down_without_its_routing_key() -
     assert "secret" not in file.getvalue()
 
 
-async def test_a_resolve_needs_no_payload() -> None:
-    event = {"routing_key": "k", "event_action": "resolve", "dedup_key": "incident-1"}
-    assert (await sent(event)).status == 202
+@pytest.mark.parametrize("action", ["acknowledge", "resolve"])
+async def test_only_a_trigger_needs_a_payload(action: str) -> None:
+    file = io.StringIO()
+    event = {"routing_key": "k", "event_action": action, "dedup_key": "incident-1"}
+    assert (await sent(event, file)).status == 202
+    assert json.loads(file.getvalue())["event_action"] == action
 
 
 async def test_a_trigger_without_a_key_gets_one() -> None:
@@ -61,7 +72,11 @@ async def test_a_trigger_without_a_key_gets_one() -> None:
         {**EVENT, "payload": None},
         {**EVENT, "payload": {**EVENT["payload"], "severity": "bad"}},
         {**EVENT, "payload": {**EVENT["payload"], "summary": ""}},
+        {**EVENT, "payload": {**EVENT["payload"], "summary": "x" * 1025}},
+        {**EVENT, "dedup_key": "x" * 256},
+        {**EVENT, "dedup_key": 7},
         {"routing_key": "k", "event_action": "resolve"},
+        {"routing_key": "k", "event_action": "acknowledge"},
     ],
 )
 async def test_an_event_that_the_api_would_refuse_is_refused_and_not_written_down(event: object) -> None:
@@ -73,5 +88,28 @@ async def test_an_event_that_the_api_would_refuse_is_refused_and_not_written_dow
 
 
 async def test_a_heartbeat_is_answered() -> None:
-    assert (await Pager(io.StringIO()).answer(Request("GET", "/heartbeat"))).status == 200
-    assert (await Pager(io.StringIO()).answer(Request("GET", "/"))).status == 404
+    assert (await pager().answer(Request("GET", "/heartbeat"))).status == 200
+    assert (await pager().answer(Request("GET", "/"))).status == 404
+
+
+async def changed(event: object, pages: io.StringIO, changes: io.StringIO) -> Response:
+    return await pager(pages, changes).answer(Request("POST", "/v2/change/enqueue", (), json.dumps(event).encode()))
+
+
+async def test_a_change_event_wakes_nobody_and_is_kept_apart_without_its_key() -> None:
+    pages, changes = io.StringIO(), io.StringIO()
+    answer = await changed(CHANGE, pages, changes)
+    assert answer.status == 202
+    assert json.loads(answer.body) == {"status": "success", "message": "Change event processed"}
+    assert pages.getvalue() == ""
+    assert json.loads(changes.getvalue())["payload"] == CHANGE["payload"]
+    assert "secret" not in changes.getvalue()
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {**CHANGE, "routing_key": None}, {**CHANGE, "payload": {}}, {**CHANGE, "payload": "x"}]
+)
+async def test_a_change_event_without_key_or_summary_is_refused(event: object) -> None:
+    pages, changes = io.StringIO(), io.StringIO()
+    assert (await changed(event, pages, changes)).status == 400
+    assert changes.getvalue() == ""

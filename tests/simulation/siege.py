@@ -15,6 +15,7 @@ from rollguard.core.model import Mode
 from rollguard.core.policy import Policy, Rollback
 from rollguard.core.signals import HttpSignal, Scope
 from rollguard.engine.acts import Acts
+from rollguard.engine.consent import Consent
 from rollguard.engine.guard import Guard
 from rollguard.localfly.images import Image
 from rollguard.localfly.messages import ApiRequest
@@ -27,9 +28,9 @@ QUICK = replace(
     signals=tuple(
         replace(s, scopes=frozenset({Scope.EDGE})) if isinstance(s, HttpSignal) else s for s in a_policy().signals
     ),
-    rollback=Rollback(stability_s=4.0, pause_between_s=2.0, wait_timeout_s=120.0),
+    rollback=Rollback(stability_s=4.0, pause_between_s=2.0, wait_timeout_s=120.0, first_wait_s=2.0, go_on_unclear=True),
 )
-"""The real rollback with shorter waits, and a probe of the edge alone."""
+"""The real rollback with shorter waits, and a probe of the edge alone, by which no machine can prove anything."""
 CHECK = {"type": "http", "path": "/health", "interval": "5s", "timeout": "2s", "grace_period": "2s"}
 PAGES_MAX = 6
 """More pages than that in one incident are a storm."""
@@ -50,6 +51,10 @@ class Siege:
     @property
     def trouble(self) -> Trouble:
         return self.stage.trouble
+
+    @property
+    def consent(self) -> Consent:
+        return Consent(self.guard, self.guard.clock)
 
     @property
     def acts(self) -> Acts:

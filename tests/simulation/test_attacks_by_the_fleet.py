@@ -9,7 +9,7 @@ import pytest
 
 from rollguard.core import events as ev
 from rollguard.core.policy import Action, Crashed, Failing, Interlocks, Quorum, Rule
-from rollguard.localfly import host
+from rollguard.localfly import lifespan
 from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.siege import PAGES_MAX, QUICK, Siege, besiege
 from tests.simulation.stage import APP, BAD, FINE, GOOD, GUARD
@@ -56,7 +56,7 @@ def test_a_restored_image_that_crashes_stops_the_rollback_at_the_first_machine(m
     async def story(siege: Siege) -> None:
         await siege.stage.deploy(BAD)
         await siege.until(lambda: siege.guard.record.state.goal)
-        monkeypatch.setattr(host, "dies_after", the_good_one_dies)
+        monkeypatch.setattr(lifespan, "dies_after", the_good_one_dies)
         await siege.ended()
 
     after = besiege(story)

@@ -141,7 +141,8 @@ def test_the_same_digest_shipped_again_is_paged_and_never_rolled_back_a_second_t
         assert set(stage.updates(GUARD).values()) == {1}
 
     history = live(story)
-    assert "was already rolled back" in pages(history)[-1]
+    assert "was already rolled back" in pages(history)[-2]
+    assert "nobody answered" in pages(history)[-1]
 
 
 def test_an_update_that_took_effect_without_an_answer_is_not_sent_again() -> None:

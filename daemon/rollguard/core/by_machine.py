@@ -12,7 +12,7 @@ from dataclasses import replace
 from rollguard.core import text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure
-from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, quorum, stale_after_s
+from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, quorum, scopes_of, stale_after_s
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Condition, Crashed, Failing, Rule, Threshold
 from rollguard.core.signals import Scope, Signal
@@ -55,16 +55,21 @@ def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
 
 
 def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
-    """Nobody is served: enough machines breach, the newest probe of every other one failed, and so did the edge's.
+    """Nobody is served: the newest probe of every machine failed, and so did the edge's; or the edge's fail, and no
+    machine is in routing.
 
     Beside machines on another digest there is somebody left who serves.
     """
-    if not evidence.view.whole:
+    view = evidence.view
+    if not view.whole:
         return False
     failing = {Say.BREACH, Say.SOON}
-    if any(ask(t.machine, t.since).say not in failing for t in evidence.view.serving):
+    edge_fails = has_edge(signal) and ask(EDGE, view.whole_since).say in failing
+    if edge_fails and view.serving and not any(t.routable for t in view.serving):
+        return True
+    if any(ask(t.machine, t.since).say not in failing for t in view.serving):
         return False
-    return not has_edge(signal) or ask(EDGE, evidence.view.whole_since).say in failing
+    return edge_fails or not has_edge(signal)
 
 
 def threshold(rule: Rule, condition: Threshold, evidence: Evidence, now: float) -> Finding:
@@ -115,10 +120,10 @@ def _by_quorum(
 ) -> Finding:
     view, condition = evidence.view, rule.condition
     assert isinstance(condition, Failing | Threshold)
-    scopes = getattr(signal, "scopes", frozenset({Scope.MACHINE}))
-    members = view.serving if Scope.MACHINE in scopes else ()
+    of_machines = Scope.MACHINE in scopes_of(signal)
+    members = view.serving if of_machines else ()
     answers = [ask(t.machine, t.since) for t in members]
-    edge = ask(EDGE, view.whole_since) if has_edge(signal) and rule.quorum.or_edge else None
+    edge = ask(EDGE, view.whole_since) if has_edge(signal) and (rule.quorum.or_edge or not of_machines) else None
     breaching = [a for a in answers if a.say is Say.BREACH]
     need = quorum(rule, view, len(members))
     limit = getattr(condition, "limit", None)

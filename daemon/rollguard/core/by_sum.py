@@ -1,4 +1,4 @@
-"""Rules over sums of the cohort: a ratio of counters, a quantile of a histogram."""
+"""Rules over sums of the cohort: a ratio of counters, a quantile of a histogram, against a limit of any kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rollguard.core import ratios, text
-from rollguard.core.finding import Blame, Finding, RuleState
+from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure, View
 from rollguard.core.judging import Evidence, beyond, quorum, stale_after_s
 from rollguard.core.policy import Quantile, Ratio, Rule
@@ -16,75 +16,46 @@ from rollguard.core.ratios import Measure
 ALIKE = 0.5
 """Old machines that do at least half as badly as the new ones say that it is not the release."""
 
-Measured = Callable[[View, float, float], Measure]
-"""The measure of a view's cohort at an instant, of at least so many requests."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What a measure is held against.
+
+    ``beyond`` looks at the value alone; ``sure`` says that it is beyond whatever chance or the rest of the window may
+    do, ``doubt`` why it is not. ``near`` and ``past`` are the words for a measure within and beyond. ``nothing`` says
+    why there is no limit to hold it against. A measure must be beyond in each of so many ``parts`` of what was counted
+    in its window, ``parts_s_min`` altogether: a hiccup is over sooner.
+    """
+
+    value: float | None
+    beyond: Callable[[Measure], bool]
+    sure: Callable[[Measure], bool]
+    doubt: str
+    near: Callable[[Measure], str]
+    past: Callable[[Measure], str]
+    baseline: float | None = None
+    trigger: Trigger = Trigger.ABSOLUTE
+    nothing: str = ""
+    parts: int = 1
+    parts_s_min: float = 0.0
 
 
-def ratio(rule: Rule, condition: Ratio, evidence: Evidence, now: float) -> Finding:
-    """The share of bad ones in the window, over the cohort together; held for ``for_s`` where the rule says so."""
-    policy, windows = evidence.policy, evidence.windows
-    measure: Measured = lambda view, at, least: ratios.ratio_at(
-        replace(condition, min_count=least), policy, view, windows, at
-    )
-    return _by_sum(rule, condition, evidence, now, measure)
-
-
-def quantile(rule: Rule, condition: Quantile, evidence: Evidence, now: float) -> Finding:
-    """A quantile of the cohort's histogram in the window."""
-    policy, windows = evidence.policy, evidence.windows
-    measure: Measured = lambda view, at, least: ratios.quantile_at(
-        replace(condition, min_count=least), policy, view, windows, at
-    )
-    return _by_sum(rule, condition, evidence, now, measure)
-
-
-def _by_sum(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: float, measure: Measured) -> Finding:
-    key = condition.total if isinstance(condition, Ratio) else condition.key
-    signal, view = evidence.policy.signal(key.partition(".")[0]), evidence.view
-    measured = measure(view, now, condition.min_count)
-    show = text.percent if isinstance(condition, Ratio) else text.seconds
-    name = (
-        f"{condition.bad} / {condition.total}" if isinstance(condition, Ratio) else f"{condition.key} q{condition.q:g}"
-    )
-
-    def make(state: RuleState, sentence: str, since: float | None = None, who: _Who | None = None) -> Finding:
-        value, limit = measured.value, condition.limit
-        who = who or _Who(Blame.RELEASE)
-        return Finding(
-            rule=rule,
-            state=state,
-            sentence=f"{who.words}{sentence}",
-            value=value,
-            limit=limit,
-            blame=who.blame,
-            machines=who.machines,
-            since=since,
-        )
-
-    if measured.newest_at is None or now - measured.newest_at > stale_after_s(signal):
-        youngest = max((t.since for t in view.cohort), default=-math.inf)
-        born_at = max(evidence.alive_since, view.whole_since, youngest)
-        if view.asleep or now - born_at <= stale_after_s(signal) + signal.every_s:
-            return make(RuleState.CLEAR, f"{name}: nothing read yet")
-        return make(RuleState.BLIND, f"no readings of {key}: {measured.gap or 'no answer'}")
-    if measured.value is None:
-        window = f"{measured.count:.0f} of {condition.min_count:.0f} in {text.seconds(condition.over_s)}"
-        return make(RuleState.CLEAR, f"{name}: too little traffic to judge, {window}")
+def absolute(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: float) -> Finding:
+    """The share of bad ones, or a quantile, in the window over the cohort together, against a number."""
+    shown = show(condition)(condition.limit)
     side = "above" if condition.above else "below"
-    words = f"{name} {show(measured.value)} of {measured.count:.0f} in {text.seconds(condition.over_s)}"
-    if not beyond(measured.value, condition.limit, above=condition.above):
-        return make(RuleState.CLEAR, f"{words}, limit {show(condition.limit)}")
-    if not _whatever_comes(condition, measured):
-        return make(RuleState.PENDING, f"{words}, limit {show(condition.limit)}: the window is not full yet")
-    since = _held_since(condition, evidence, now, measure)
-    words = f"{words}, {side} {show(condition.limit)}"
-    if now - since >= condition.for_s:
-        first_at = measured.first_at if measured.first_at is not None else now
-        who = _who(rule, condition, view, measured, now, measure)
-        return make(RuleState.FIRING, f"{words} since {text.clock(first_at)}", first_at, who)
-    return make(
-        RuleState.PENDING, f"{words}, for {text.seconds(now - since)} of {text.seconds(condition.for_s)}", since
+    over: Callable[[Measure], bool] = lambda m: (
+        m.value is not None and beyond(m.value, condition.limit, above=condition.above)
     )
+    limit = Limit(
+        value=condition.limit,
+        beyond=over,
+        sure=lambda m: over(m) and _whatever_comes(condition, m),
+        doubt="the window is not full yet",
+        near=lambda m: f"limit {shown}",
+        past=lambda m: f"{side} {shown}",
+    )
+    return by_sum(rule, condition, evidence, now, limit)
 
 
 def _whatever_comes(condition: Ratio | Quantile, measured: Measure) -> bool:
@@ -96,6 +67,69 @@ def _whatever_comes(condition: Ratio | Quantile, measured: Measure) -> bool:
     return measured.value * measured.covered > condition.limit
 
 
+def key_of(of: Ratio | Quantile) -> str:
+    """The key whose readings say how fresh the measure is."""
+    return of.total if isinstance(of, Ratio) else of.key
+
+
+def name_of(of: Ratio | Quantile) -> str:
+    """How people call the measure."""
+    return f"{of.bad} / {of.total}" if isinstance(of, Ratio) else f"{of.key} q{of.q:g}"
+
+
+def show(of: Ratio | Quantile) -> Callable[[float], str]:
+    """How people read its values."""
+    return text.percent if isinstance(of, Ratio) else text.seconds
+
+
+def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, limit: Limit) -> Finding:
+    """What the measure ``of`` over the cohort says of ``rule``, whose limit this is."""
+    judged = _Judged(rule, of, evidence, limit)
+    view, name, measured = evidence.view, name_of(of), judged.measure(evidence.view, now, of.min_count)
+
+    def make(state: RuleState, sentence: str, since: float | None = None, who: _Who | None = None) -> Finding:
+        who = who or _Who(Blame.RELEASE)
+        return Finding(
+            rule=rule,
+            state=state,
+            sentence=f"{who.words}{sentence}",
+            value=measured.value,
+            limit=limit.value,
+            baseline=limit.baseline,
+            blame=who.blame,
+            machines=who.machines,
+            since=since,
+            trigger=limit.trigger,
+        )
+
+    signal = evidence.policy.signal(key_of(of).partition(".")[0])
+    if measured.newest_at is None or now - measured.newest_at > stale_after_s(signal):
+        youngest = max((t.since for t in view.cohort), default=-math.inf)
+        born_at = max(evidence.alive_since, view.whole_since, youngest)
+        if view.asleep or now - born_at <= stale_after_s(signal) + signal.every_s:
+            return make(RuleState.CLEAR, f"{name}: nothing read yet")
+        return make(RuleState.BLIND, f"no readings of {key_of(of)}: {measured.gap or 'no answer'}")
+    if limit.nothing:
+        return make(RuleState.CLEAR, f"{name}: {limit.nothing}")
+    if measured.value is None:
+        window = f"{measured.count:.0f} of {of.min_count:.0f} in {text.seconds(of.over_s)}"
+        return make(RuleState.CLEAR, f"{name}: too little traffic to judge, {window}")
+    words = f"{name} {show(of)(measured.value)} of {measured.count:.0f} in {text.seconds(of.over_s)}"
+    if not limit.beyond(measured):
+        return make(RuleState.CLEAR, f"{words}, {limit.near(measured)}")
+    if not limit.sure(measured):
+        return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: {limit.doubt}")
+    if not judged.lasts(measured, now):
+        return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: it has not lasted yet")
+    since = judged.held_since(now)
+    words = f"{words}, {limit.past(measured)}"
+    if now - since >= of.for_s:
+        first_at = measured.first_at if measured.first_at is not None else now
+        who = judged.who(measured, now)
+        return make(RuleState.FIRING, f"{words} since {text.clock(first_at)}", first_at, who)
+    return make(RuleState.PENDING, f"{words}, for {text.seconds(now - since)} of {text.seconds(of.for_s)}", since)
+
+
 @dataclass(frozen=True, slots=True)
 class _Who:
     """Whose doing it is, in which words, and which machines stand out."""
@@ -105,49 +139,83 @@ class _Who:
     machines: tuple[str, ...] = ()
 
 
-def _who(rule: Rule, condition: Ratio | Quantile, view: View, measured: Measure, now: float, measure: Measured) -> _Who:
-    """The release, if it does as badly without its worst machines (fewer than the quorum) and beside the old ones."""
-    if measured.of_edge:
-        return _Who(Blame.RELEASE if view.whole else Blame.EVERYONE)
-    assert measured.value is not None
-    old = _of(view, tuple(t for t in view.others if t.started))
-    others = measure(old, now, condition.min_count).value if old.cohort else None
-    if others is not None and _alike(condition, others, measured.value):
-        return _Who(Blame.EVERYONE, "old and new machines alike, not the release: ")
-    alone = [(t, measure(_of(view, (t,)), now, 0.0).value) for t in view.serving]
-    ranked = sorted(
-        ((value, t) for t, value in alone if value is not None), key=lambda p: p[0], reverse=condition.above
-    )
-    few = quorum(rule, view, len(ranked)) - 1
-    worst, rest = ranked[:few], tuple(t for _, t in ranked[few:])
-    without = measure(_of(view, rest), now, 0.0).value if worst else None
-    if without is None or beyond(without, condition.limit, above=condition.above):
-        return _Who(Blame.RELEASE)
-    sick = tuple(t.machine for value, t in worst if beyond(value, condition.limit, above=condition.above))
-    return _Who(Blame.MACHINE, f"machine {text.listing(sick)}, not the release: ", sick)
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A rule, what it measures and its limit, of whichever machines and at whichever instant."""
+
+    rule: Rule
+    of: Ratio | Quantile
+    evidence: Evidence
+    limit: Limit
+
+    def measure(self, view: View, at: float, least: float) -> Measure:
+        """The measure of a view's cohort, of at least so many requests."""
+        policy, windows = self.evidence.policy, self.evidence.windows
+        if isinstance(self.of, Ratio):
+            return ratios.ratio_at(replace(self.of, min_count=least), policy, view, windows, at)
+        return ratios.quantile_at(replace(self.of, min_count=least), policy, view, windows, at)
+
+    def lasts(self, measured: Measure, now: float) -> bool:
+        """Whether the measure is beyond its limit in every part of what was counted in its window."""
+        if self.limit.parts == 1:
+            return True
+        span_s = min(self.of.over_s, measured.span_s)
+        if measured.counted_to is None or span_s < min(self.of.over_s, self.limit.parts_s_min):
+            return False
+        part_s = span_s / self.limit.parts
+        return all(self._beyond(measured.counted_to - n * part_s, part_s) for n in range(self.limit.parts))
+
+    def _beyond(self, end: float, over_s: float) -> bool:
+        """Whether some time by itself is beyond, whatever its traffic."""
+        return self.limit.beyond(
+            replace(self, of=replace(self.of, over_s=over_s)).measure(self.evidence.view, end, 0.0)
+        )
+
+    def held_since(self, now: float) -> float:
+        """The earliest instant, back to ``for_s``, from which the measure was beyond its limit at every reading."""
+        if self.of.for_s == 0:
+            return now
+        held, view = now, self.evidence.view
+        start = now - self.of.for_s - 60.0
+        for at in ratios.reading_times(key_of(self.of), view, self.evidence.windows, start, now):
+            then = self.measure(view, at, self.of.min_count)
+            if then.value is None or not self._held(then):
+                break
+            held = at
+        return held
+
+    def _held(self, then: Measure) -> bool:
+        return self.limit.sure(then) if self.limit.trigger is Trigger.RELATIVE else self.limit.beyond(then)
+
+    def who(self, measured: Measure, now: float) -> _Who:
+        """The release, if it does as badly without its worst machines (fewer than the quorum) and beside the old
+        ones.
+        """
+        view, above = self.evidence.view, self.of.above
+        if measured.of_edge:
+            return _Who(Blame.RELEASE if view.whole else Blame.EVERYONE)
+        old = _of(view, tuple(t for t in view.others if t.started))
+        if old.cohort and self._alike(self.measure(old, now, self.of.min_count), measured):
+            return _Who(Blame.EVERYONE, "old and new machines alike, not the release: ")
+        alone = [(t, self.measure(_of(view, (t,)), now, 0.0)) for t in view.serving]
+        counted = [(t, m) for t, m in alone if m.value is not None]
+        ranked = sorted(counted, key=lambda pair: pair[1].value or 0.0, reverse=above)
+        few = quorum(self.rule, view, len(ranked)) - 1
+        worst, rest = ranked[:few], tuple(t for t, _ in ranked[few:])
+        without = self.measure(_of(view, rest), now, 0.0) if worst else None
+        if without is None or without.value is None or self.limit.beyond(without):
+            return _Who(Blame.RELEASE)
+        sick = tuple(t.machine for t, m in worst if self.limit.beyond(m))
+        return _Who(Blame.MACHINE, f"machine {text.listing(sick)}, not the release: ", sick)
+
+    def _alike(self, old: Measure, new: Measure) -> bool:
+        """Whether the old machines do about as badly."""
+        if old.value is None or new.value is None or not self.limit.beyond(old):
+            return False
+        return old.value >= ALIKE * new.value if self.of.above else old.value * ALIKE <= new.value
 
 
 def _of(view: View, some: tuple[Tenure, ...]) -> View:
     """The same fleet with these machines alone in the middle."""
     rest = tuple(t for t in (*view.cohort, *view.others) if t not in some)
     return replace(view, cohort=some, others=rest)
-
-
-def _alike(condition: Ratio | Quantile, old: float, new: float) -> bool:
-    if not beyond(old, condition.limit, above=condition.above):
-        return False
-    return old >= ALIKE * new if condition.above else old * ALIKE <= new
-
-
-def _held_since(condition: Ratio | Quantile, evidence: Evidence, now: float, measure: Measured) -> float:
-    """The earliest instant, back to ``for_s``, from which the measure was beyond its limit at every reading."""
-    if condition.for_s == 0:
-        return now
-    held = now
-    key = condition.total if isinstance(condition, Ratio) else condition.key
-    for at in ratios.reading_times(key, evidence.view, evidence.windows, now - condition.for_s - 60.0, now):
-        then = measure(evidence.view, at, condition.min_count)
-        if then.value is None or not beyond(then.value, condition.limit, above=condition.above):
-            break
-        held = at
-    return held

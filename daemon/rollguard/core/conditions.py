@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rollguard.core import text
+from rollguard.core.baseline import Baseline
 from rollguard.core.case import Case, named
 from rollguard.core.finding import Finding, RuleState, Trigger
 from rollguard.core.interlocks import standing
@@ -32,7 +33,7 @@ class Situation:
     """Everything a running guard knows of its target at one instant.
 
     ``generation`` numbers the policies obeyed so far; ``rejected`` says why a newer file is not obeyed. ``case`` is
-    what a decision would look at, None before the first look.
+    what a decision would look at, None before the first look; ``baseline`` what the release is compared with.
     """
 
     policy: Policy
@@ -43,6 +44,7 @@ class Situation:
     sentence: str = ""
     snapshot: Snapshot | None = None
     case: Case | None = None
+    baseline: Baseline | None = None
     rejected: str | None = None
     journal_error: str | None = None
 

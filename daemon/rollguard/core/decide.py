@@ -24,7 +24,8 @@ class Hold:
 class PageDecision:
     """A person is to be told. ``refusals`` held a rollback; ``would`` says that only the mode did.
 
-    ``mode`` OBSERVE: it is recorded as "would have", and nobody is told.
+    ``mode`` OBSERVE: it is recorded as "would have", and nobody is told. ``approvable``: if a person says yes, the
+    guard will roll back to ``target``.
     """
 
     sentence: str
@@ -35,6 +36,7 @@ class PageDecision:
     would_roll_back: bool = False
     mode: Mode = Mode.PAGE
     target: DigestRecord | None = None
+    approvable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +66,22 @@ def decide(case: Case, mode: Mode, now: float) -> Decision:
         return _roll_back_or_say_why(case, heard, asking, mode, now)
     blind = tuple(f for f in case.findings if f.state is RuleState.BLIND and min(f.rule.mode, mode) is not Mode.OBSERVE)
     also = f"; blind on {text.listing([f.rule.name for f in blind])}" if blind else ""
+    of_release = any(f.blame is Blame.RELEASE for f in heard)
+    consider = of_release and approvable(case, mode, now)
     return PageDecision(
-        sentence=_because(heard) + also,
+        sentence=("consider a rollback: " if consider else "") + _because(heard) + also,
         findings=(*heard, *blind),
         trigger=heard[0].trigger,
         mode=min(_may(heard, mode), Mode.PAGE),
+        target=case.target,
+        approvable=consider,
     )
+
+
+def approvable(case: Case, mode: Mode, now: float) -> bool:
+    """Whether a person's yes would be enough for a rollback to the case's target."""
+    refusals, _ = standing(case, Trigger.APPROVED, now)
+    return mode is not Mode.OBSERVE and case.target is not None and not refusals
 
 
 def _may(findings: tuple[Finding, ...], mode: Mode) -> Mode:
@@ -104,6 +116,7 @@ def _roll_back_or_say_why(
             would_roll_back=not refusals,
             mode=min(may, Mode.PAGE),
             target=case.target,
+            approvable=approvable(case, mode, now),
         )
         if held is None or (page.would_roll_back and not held.would_roll_back):
             held = page

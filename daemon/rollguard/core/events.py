@@ -158,6 +158,7 @@ class GoalSet(Event):
 
     ``after_version`` is the newest release row at that moment: any newer row that is not ours ends the goal.
     ``instances`` are the machines' instance IDs then: a machine that left its own was changed by somebody else.
+    ``rules`` asked for it; ``prove``: the first machine must do better than the rest before the others follow.
     """
 
     incident: str
@@ -171,6 +172,8 @@ class GoalSet(Event):
     reason: str
     deadline_at: float
     instances: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    prove: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

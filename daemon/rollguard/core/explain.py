@@ -15,8 +15,8 @@ from rollguard.core.conditions import Situation
 from rollguard.core.finding import Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence
 from rollguard.core.model import EDGE, Mode
-from rollguard.core.policy import Action, Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
-from rollguard.core.status import interlock_objects, limit_of, rule_object
+from rollguard.core.policy import Action, Compared, Condition, Crashed, Failing, Quantile, Ratio, Reported, Threshold
+from rollguard.core.status import baseline_object, interlock_objects, limit_of, rule_object
 
 Json = dict[str, Any]
 
@@ -33,6 +33,7 @@ def explain_now(seen: Situation, evidence: Evidence | None, now: float, rule: st
         "mode": seen.mode.name.lower(),
         "candidate": named(case.candidate) if case else None,
         "goesBackTo": named(case.target) if case and case.target else None,
+        "baseline": baseline_object(evidence.baseline if evidence else None, seen.state, now),
         "rules": [_rule(f, evidence, seen.mode, now) for f in findings],
         "interlocks": interlock_objects(case, now) if case else [],
         "decision": seen.sentence,
@@ -41,7 +42,7 @@ def explain_now(seen: Situation, evidence: Evidence | None, now: float, rule: st
 
 
 def _rule(finding: Finding, evidence: Evidence | None, mode: Mode, now: float) -> Json:
-    age_s = _age_s(finding.rule, evidence, now) if evidence else None
+    age_s = _age_s(finding.rule.condition, evidence, now) if evidence else None
     near = closeness(finding)
     return {
         **rule_object(finding),
@@ -75,8 +76,10 @@ def closeness(finding: Finding) -> float | None:
     return limit / value if value else None
 
 
-def _keys(rule: Rule) -> tuple[str, ...]:
-    match rule.condition:
+def _keys(condition: Condition) -> tuple[str, ...]:
+    match condition:
+        case Compared(of=of):
+            return _keys(of)
         case Failing(signal=signal):
             return (signal,)
         case Threshold(key=key) | Quantile(key=key):
@@ -87,12 +90,12 @@ def _keys(rule: Rule) -> tuple[str, ...]:
             return ()
 
 
-def _age_s(rule: Rule, evidence: Evidence, now: float) -> float | None:
+def _age_s(condition: Condition, evidence: Evidence, now: float) -> float | None:
     """How old the newest reading behind a rule is; None where it reads no signal, or nothing came yet."""
     subjects = (EDGE, *(t.machine for t in evidence.view.serving))
     newest = [
         next((r.at for r in evidence.windows.newest_first(key, subject) if r.gap is None), None)
-        for key in _keys(rule)
+        for key in _keys(condition)
         for subject in subjects
     ]
     return now - max(known) if (known := [at for at in newest if at is not None]) else None
@@ -128,6 +131,7 @@ def lines_now(data: Json) -> list[str]:
     lines = [
         f"{data['target']} at {data['at']}, mode {data['mode']}",
         f"judged: {data['candidate'] or 'nothing yet'}; goes back to: {data['goesBackTo'] or 'nothing'}",
+        *([f"compared with: {data['baseline']['sentence']}"] if data["baseline"] else []),
         "rules",
         *(line for rule in data["rules"] for line in _rule_lines(rule)),
     ]

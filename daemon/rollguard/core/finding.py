@@ -45,7 +45,8 @@ class Finding:
     """One rule's answer at one instant.
 
     ``sentence`` says value, limit and since when; ``since`` is the first reading of the present breach. ``machines``
-    are those that breach. ``value`` and ``limit`` are in base units, None where there is none.
+    are those that breach. ``value``, ``limit`` and ``baseline`` (what the release is compared with) are in base units,
+    None where there is none.
     """
 
     rule: Rule
@@ -53,6 +54,7 @@ class Finding:
     sentence: str
     value: float | None = None
     limit: float | None = None
+    baseline: float | None = None
     blame: Blame = Blame.RELEASE
     machines: tuple[str, ...] = ()
     since: float | None = None

@@ -26,6 +26,7 @@ class Tenure:
     started_at: float | None
     exits: tuple[Exit, ...] = ()
     resting: bool = False
+    routable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         started_at=machine.started_at,
         exits=machine.exits,
         resting=machine.state in {"stopped", "suspended"} and not machine.crashed,
+        routable=machine.healthy_routable,
     )
 
 

@@ -1,7 +1,6 @@
-"""The runbook's absolute thresholds: a rule, the readings, and now; a finding out.
+"""The runbook's thresholds: a rule, the readings, and now; a finding out.
 
-Every condition is judged for the cohort of the candidate: by digest, never by release row. Comparison with a
-baseline is one more entry of the table below.
+Every condition is judged for the cohort of the candidate: by digest, never by release row.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rollguard.core import by_machine, by_sum, text
+from rollguard.core import by_machine, by_sum, compare, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.judging import Evidence
-from rollguard.core.policy import Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
-from rollguard.core.signals import ScrapeSignal
+from rollguard.core.judging import Evidence, of_users
+from rollguard.core.policy import Compared, Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
 
 
 def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
@@ -51,10 +49,9 @@ def _explained(finding: Finding, sick: tuple[str, ...], evidence: Evidence) -> F
 def _is_users(finding: Finding, evidence: Evidence) -> bool:
     """Whether this is a share of what users got at the edge."""
     condition = finding.rule.condition
-    if not isinstance(condition, Ratio):
-        return False
-    signal = evidence.policy.signal(condition.total.partition(".")[0])
-    return isinstance(signal, ScrapeSignal) and signal.machine_label is None
+    if isinstance(condition, Compared):
+        condition = condition.of
+    return isinstance(condition, Ratio) and of_users(evidence.policy.signal(condition.total.partition(".")[0]))
 
 
 def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -> Finding:
@@ -75,10 +72,11 @@ def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -
 
 
 _JUDGES: dict[type, Callable[[Rule, Any, Evidence, float], Finding]] = {
+    Compared: compare.compared,
     Failing: by_machine.failing,
     Threshold: by_machine.threshold,
-    Ratio: by_sum.ratio,
-    Quantile: by_sum.quantile,
+    Ratio: by_sum.absolute,
+    Quantile: by_sum.absolute,
     Crashed: by_machine.crashed,
     Reported: _reported,
 }

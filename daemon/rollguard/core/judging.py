@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from rollguard.core.baseline import Baseline
 from rollguard.core.events import Reported
 from rollguard.core.fleet import View
 from rollguard.core.policy import Policy, Rule
-from rollguard.core.signals import HttpSignal, JsonSignal, Scope, Signal
+from rollguard.core.signals import CountSignal, ProbeSignal, Scope, Signal
 from rollguard.core.window import Windows
 
 
@@ -36,13 +37,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All a judgement may look at. ``alive_since`` is when this life of the guard began to read."""
+    """All a judgement may look at. ``alive_since`` is when this life of the guard began to read.
+
+    ``baseline`` is what the release is compared with; where that is None, ``no_baseline`` may say why.
+    """
 
     policy: Policy
     view: View
     windows: Windows
     reports: tuple[Reported, ...] = ()
     alive_since: float = 0.0
+    baseline: Baseline | None = None
+    no_baseline: str = ""
 
 
 def stale_after_s(signal: Signal) -> float:
@@ -50,9 +56,31 @@ def stale_after_s(signal: Signal) -> float:
     return 3 * signal.every_s + getattr(signal, "timeout_s", 0.0) + 1.0
 
 
+def scopes_of(signal: Signal) -> frozenset[Scope]:
+    """Of whom a signal has readings: the machines, the edge, or both."""
+    if isinstance(signal, ProbeSignal):
+        return signal.scopes
+    return frozenset({Scope.EDGE if of_users(signal) else Scope.MACHINE})
+
+
+def of_users(signal: Signal) -> bool:
+    """Whether a signal counts what users got at the edge, by whichever machine."""
+    return isinstance(signal, CountSignal) and signal.machine_label is None
+
+
 def has_edge(signal: Signal) -> bool:
-    """Whether a probe signal asks the edge as well."""
-    return isinstance(signal, HttpSignal | JsonSignal) and Scope.EDGE in signal.scopes
+    """Whether a signal speaks of the edge."""
+    return Scope.EDGE in scopes_of(signal)
+
+
+def settled(view: View, settle_s: float) -> View:
+    """The same fleet, each machine's life beginning ``settle_s`` later: its first seconds count for nothing."""
+    return replace(
+        view,
+        cohort=tuple(replace(t, since=t.since + settle_s) for t in view.cohort),
+        others=tuple(replace(t, since=t.since + settle_s) for t in view.others),
+        whole_since=view.whole_since + settle_s,
+    )
 
 
 def quorum(rule: Rule, view: View, members: int) -> int:

@@ -62,6 +62,8 @@ class Goal:
     set_at: float
     deadline_at: float
     instances: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    prove: bool = False
     row_intended: bool = False
     row_id: str | None = None
     row_version: int | None = None
@@ -78,7 +80,7 @@ class Incident:
 
     ``said`` are the reasons that people were already told. ``goal`` stays after its end: once the guard has acted
     in an incident it does not act in it again by itself. ``approval`` is the question that is open to people;
-    ``restarted`` are the machines that were restarted after the goal's end.
+    ``restarted`` are the machines that were restarted in it.
     """
 
     id: str
@@ -124,6 +126,7 @@ class TargetState:
     serving: str = ""
     schemas: Mapping[str, Schema] = field(default_factory=dict)
     floor: ev.FloorSet | None = None
+    restarted_at: float | None = None
     rollbacks: tuple[PastRollback, ...] = ()
     reports: tuple[ev.Reported, ...] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
@@ -242,6 +245,8 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
         set_at=e.at,
         deadline_at=e.deadline_at,
         instances=e.instances,
+        rules=e.rules,
+        prove=e.prove,
     )
     past = PastRollback(at=e.at, candidate=e.candidate, target=e.target, trigger=e.trigger)
     state = replace(state, rollbacks=(*state.rollbacks, past)[-ROLLBACKS_MAX:])
@@ -254,6 +259,7 @@ def _step_intended(state: TargetState, e: ev.StepIntended) -> TargetState:
     if e.kind == "update":
         return _in_goal(state, lambda g: _with_update(g, e.machine, Update(before=e.instance_id)))
     if e.kind == "restart":
+        state = replace(state, restarted_at=e.at)
         return _in_incident(state, lambda i: replace(i, restarted=i.restarted | {e.machine}))
     return state
 
@@ -262,6 +268,8 @@ def _step_done(state: TargetState, e: ev.StepDone) -> TargetState:
     match e.kind:
         case "release_create":
             return _in_goal(state, lambda g: replace(g, row_id=e.result, row_version=e.version))
+        case "restart":
+            return _in_incident(state, lambda i: replace(i, verify_since=e.at))
         case "release_running":
             return _in_goal(state, lambda g: replace(g, row_running=True))
         case "release_complete" | "release_failed":

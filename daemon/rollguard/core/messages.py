@@ -46,8 +46,12 @@ def page(
     warnings: Sequence[Refusal] = (),
     target: DigestRecord | None = None,
     snapshot: Snapshot | None = None,
+    more: Sequence[tuple[str, str]] = (),
 ) -> Page:
-    """One message about one incident. ``about`` is its reason; the same reason is said once an incident."""
+    """One message about one incident. ``about`` is its reason; the same reason is said once an incident.
+
+    ``more`` are further (name, text) details.
+    """
     details: list[tuple[str, str]] = []
     for finding in findings:
         cite = f" [{finding.rule.cite}]" if finding.rule.cite else ""
@@ -56,6 +60,7 @@ def page(
             details.append((f"{finding.rule.name} machines", text.listing(finding.machines, most=10)))
     details += [(f"held by {r.name}", r.sentence) for r in refusals]
     details += [(f"note: {w.name}", w.sentence) for w in warnings]
+    details += more
     if snapshot is not None:
         details.append(("machines", mix(snapshot)))
     if not resolve:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rollguard.core.fleet import View
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Policy, Quantile, Ratio
-from rollguard.core.signals import HttpSignal, JsonSignal, Scope, ScrapeSignal
+from rollguard.core.signals import CountSignal, JourneySignal, ProbeSignal, Scope
 from rollguard.core.window import Windows
 
 
@@ -19,7 +19,10 @@ class Measure:
 
     ``value`` None with ``newest_at`` set: something was read, but fewer than the rule's minimum ``count``.
     ``gap`` is the newest reason for missing readings. ``of_edge``: the counts are what users got, of all digests.
-    ``covered`` is the part of a ratio's window that was counted so far, up to 1.
+    ``covered`` is the part of a ratio's window that was counted so far, up to 1; ``span_s`` the time from the first to
+    the last count in the window, which was read at ``counted_to``. ``bad`` of ``count`` were bad in a
+    ratio; ``buckets`` are a quantile's, with ``own`` probes of the guard in them. ``unread``: the newest thing heard is
+    a gap.
     """
 
     value: float | None
@@ -29,6 +32,12 @@ class Measure:
     gap: str = ""
     of_edge: bool = False
     covered: float = 1.0
+    bad: float = 0.0
+    buckets: tuple[tuple[float, float], ...] = ()
+    own: float = 0.0
+    span_s: float = 0.0
+    counted_to: float | None = None
+    unread: bool = False
 
 
 def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at: float) -> Measure:
@@ -55,6 +64,10 @@ def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at:
         gap=bad.gap if bad.unread else total.gap,
         of_edge=total.of_edge,
         covered=min(1.0, _span_s(total.rows) / condition.over_s),
+        bad=failed,
+        span_s=_from_first_to_last_s(total.rows),
+        counted_to=max((r.at for r in total.rows), default=None),
+        unread=bad.unread or total.unread,
     )
 
 
@@ -68,7 +81,8 @@ def quantile_at(condition: Quantile, policy: Policy, view: View, windows: Window
     buckets = _summed(read.rows)
     own = _own_probes(policy, condition.key, view, windows, read.rows)
     counts = _by_subject(read.rows)
-    count = sum(max(0.0, n - own.get(subject, (0.0, 0.0))[0]) for subject, n in counts.items()) if buckets else 0.0
+    probes = sum(min(n, own.get(subject, (0.0, 0.0))[0]) for subject, n in counts.items())
+    count = sum(counts.values()) - probes if buckets else 0.0
     enough = count >= condition.min_count and count > 0 and len(buckets) > 1
     return Measure(
         value=quantile(condition.q, buckets) if enough else None,
@@ -77,6 +91,11 @@ def quantile_at(condition: Quantile, policy: Policy, view: View, windows: Window
         newest_at=read.newest_at,
         gap=read.gap,
         of_edge=read.of_edge,
+        buckets=tuple(buckets),
+        own=probes,
+        span_s=_from_first_to_last_s(read.rows),
+        counted_to=max((r.at for r in read.rows), default=None),
+        unread=read.unread,
     )
 
 
@@ -162,10 +181,10 @@ def _own_probes(
 ) -> dict[str, tuple[float, float]]:
     """By subject: how many of its counted requests were the guard's own probes, and how many of those got a 5xx."""
     signal = policy.signal(key.partition(".")[0])
-    if not isinstance(signal, ScrapeSignal) or not signal.counts_probes:
+    if not isinstance(signal, CountSignal) or not signal.counts_probes:
         return {}
     started = [t.machine for t in (*view.serving, *(t for t in view.others if t.started))]
-    probes = [s for s in policy.signals if isinstance(s, HttpSignal | JsonSignal)]
+    probes = [s for s in policy.signals if isinstance(s, ProbeSignal)]
     made: dict[str, tuple[float, float]] = {}
     for counted, start, end in _spans(rows):
         # The edge counts every probe; a machine its own, and its share of those that came in at the edge.
@@ -175,7 +194,7 @@ def _own_probes(
         for probe in probes:
             for subject, weight in asked.items():
                 if (Scope.EDGE if subject == EDGE else Scope.MACHINE) in probe.scopes:
-                    own, failed = _count(windows, probe.name, subject, start, end)
+                    own, failed = _count(windows, probe, subject, start, end)
                     count, bad = made.get(counted, (0.0, 0.0))
                     made[counted] = count + own * weight, bad + failed * weight
     return made
@@ -198,9 +217,19 @@ def _span_s(rows: Sequence[Reading]) -> float:
     return sum(spans) / max(1, len({row.subject for row in rows}))
 
 
-def _count(windows: Windows, key: str, subject: str, start: float, end: float) -> tuple[float, float]:
-    made = [r for r in windows.since(key, subject, start) if r.at <= end and r.gap is None]
-    return float(len(made)), float(sum(r.detail.startswith("HTTP 5") for r in made))
+def _from_first_to_last_s(rows: Sequence[Reading]) -> float:
+    starts = [row.since for row in rows if row.since is not None]
+    return max(row.to for row in rows) - min(starts) if starts else 0.0
+
+
+def _count(windows: Windows, probe: ProbeSignal, subject: str, start: float, end: float) -> tuple[float, float]:
+    """How many requests a probe made, and how many of them were answered with a 5xx."""
+    made = [r for r in windows.since(probe.name, subject, start) if r.at <= end and r.gap is None]
+    failed = float(sum("HTTP 5" in r.detail for r in made))
+    if not isinstance(probe, JourneySignal):
+        return float(len(made)), failed
+    steps = (windows.since(f"{probe.name}.{step.name}", subject, start) for step in probe.steps)
+    return float(sum(r.at <= end and r.gap is None for row in steps for r in row)), failed
 
 
 def _summed(rows: Iterable[Reading]) -> list[tuple[float, float]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rollguard.core import events as ev
 from rollguard.core import text
-from rollguard.core.case import Case, Effect
+from rollguard.core.baseline import Baseline, summary
+from rollguard.core.case import Case, Effect, named
 from rollguard.core.conditions import FALSE, TRUE, UNKNOWN, Condition, Situation, held
 from rollguard.core.finding import Finding, Trigger
 from rollguard.core.interlocks import PRECONDITIONS, TABLE
@@ -44,6 +45,7 @@ def target_object(seen: Situation, shown: Sequence[Condition], now: float) -> Js
             "rules": [rule_object(f) for f in seen.findings],
             "releases": _releases(seen),
             "machines": [_machine(m) for m in seen.snapshot.managed] if seen.snapshot else [],
+            "baseline": baseline_object(seen.baseline, seen.state, now),
             "interlocks": interlock_objects(seen.case, now) if seen.case else [],
         },
     )
@@ -87,6 +89,7 @@ def journal_object(target: str, recorded: Sequence[ev.Recorded], now: float) -> 
             ],
             "releases": [_release(d, _marks(d, state)) for d in state.digests[-RELEASES_SHOWN:][::-1]],
             "machines": [],
+            "baseline": None,
             "interlocks": [],
         },
     )
@@ -130,6 +133,7 @@ def rule_object(finding: Finding) -> Json:
         "state": str(finding.state),
         "value": finding.value,
         "limit": limit_of(finding),
+        "baseline": finding.baseline,
         "sentence": finding.sentence,
         "blames": str(finding.blame) if finding.firing else None,
         "machines": list(finding.machines),
@@ -143,6 +147,23 @@ def limit_of(finding: Finding) -> float | None:
     """The limit that the value is held against; for probes the number of failures that fires."""
     condition = finding.rule.condition
     return float(condition.k) if isinstance(condition, Failing) else finding.limit
+
+
+def baseline_object(baseline: Baseline | None, state: TargetState, now: float) -> Json | None:
+    """What a release is compared with: whose it is, where it is from, how much of it there is, and how old it is."""
+    if baseline is None or not baseline.blocks:
+        return None
+    record = state.record(baseline.digest)
+    return {
+        "version": record.version if record else None,
+        "digest": baseline.digest,
+        "how": baseline.how,
+        "blocks": len(baseline.blocks),
+        "requests": round(baseline.most_requests),
+        "from": text.stamp(baseline.blocks[0].start),
+        "to": text.stamp(baseline.blocks[-1].end),
+        "sentence": f"{named(record) if record else text.short(baseline.digest)}: {summary(baseline, now)}",
+    }
 
 
 def interlock_objects(case: Case, now: float) -> list[Json]:

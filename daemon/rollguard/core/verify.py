@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from rollguard.core import text
 from rollguard.core.by_machine import threshold_answer
 from rollguard.core.finding import Blame, Finding, RuleState
-from rollguard.core.judging import Evidence, Say, beyond, stale_after_s
+from rollguard.core.judging import Evidence, Say, beyond, scopes_of, stale_after_s
 from rollguard.core.model import EDGE
 from rollguard.core.policy import Action, Ratio, Threshold
 from rollguard.core.ratios import ratio_at
-from rollguard.core.signals import Scope
+from rollguard.core.signals import Scope, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,7 @@ def _required(evidence: Evidence, now: float) -> list[tuple[Say, str]]:
     answers = []
     for name in evidence.policy.verify.require:
         signal = evidence.policy.signal(name)
-        scopes = getattr(signal, "scopes", frozenset({Scope.MACHINE}))
-        subjects = [(t.machine, t.since) for t in evidence.view.serving] if Scope.MACHINE in scopes else []
-        subjects += [(EDGE, evidence.view.whole_since)] if Scope.EDGE in scopes else []
+        subjects = _subjects(signal, evidence)
         if not subjects:
             answers.append((Say.NOTHING, f"{name} has nobody to ask"))
         for subject, since in subjects:
@@ -92,15 +90,21 @@ def _ratio(limit: Ratio, evidence: Evidence, now: float) -> list[tuple[Say, str]
 
 
 def _value(limit: Threshold, evidence: Evidence, now: float) -> list[tuple[Say, str]]:
-    """Each machine's newest value. "None yet" (a gap, with traffic still to come) is no breach, and proves nothing."""
+    """Everybody's newest value. "None yet" (a gap, with traffic still to come) is no breach, and proves nothing."""
     signal = evidence.policy.signal(limit.key.partition(".")[0])
-    answers = []
-    if not evidence.view.serving:
-        answers.append((Say.NOTHING, f"{limit.key} has nobody to ask"))
-    for tenure in evidence.view.serving:
-        answer = threshold_answer(replace(limit, for_s=0.0), signal, evidence, tenure.machine, tenure.since, now)
+    subjects = _subjects(signal, evidence)
+    answers = [] if subjects else [(Say.NOTHING, f"{limit.key} has nobody to ask")]
+    for subject, since in subjects:
+        answer = threshold_answer(replace(limit, for_s=0.0), signal, evidence, subject, since, now)
         if answer.say is Say.BREACH:
-            answers.append((Say.BREACH, f"{limit.key} is {answer.value:g} on {tenure.machine}, limit {limit.limit:g}"))
+            answers.append((Say.BREACH, f"{limit.key} is {answer.value:g} on {subject}, limit {limit.limit:g}"))
         elif answer.say in {Say.NOTHING, Say.QUIET}:
-            answers.append((Say.NOTHING, f"{limit.key} cannot be read on {tenure.machine}: {answer.detail}"))
+            answers.append((Say.NOTHING, f"{limit.key} cannot be read on {subject}: {answer.detail}"))
     return answers
+
+
+def _subjects(signal: Signal, evidence: Evidence) -> list[tuple[str, float]]:
+    """Of whom a signal speaks, and since when each of them runs the release."""
+    scopes, view = scopes_of(signal), evidence.view
+    subjects = [(t.machine, t.since) for t in view.serving] if Scope.MACHINE in scopes else []
+    return subjects + ([(EDGE, view.whole_since)] if Scope.EDGE in scopes else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from rollguard.core import events as ev
 from rollguard.core import messages, text
+from rollguard.core.baseline import summary
 from rollguard.core.case import Case, Refusal, named
 from rollguard.core.decide import RollBack
 from rollguard.core.finding import Trigger
@@ -18,12 +20,14 @@ from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.plan import floor
 from rollguard.core.policy import Reported
+from rollguard.core.recording import Recording
 from rollguard.core.targets import by_version
 from rollguard.engine.guard import Guard
+from rollguard.engine.learn import baseline_blocks
+from rollguard.engine.words import who, why
 from rollguard.errors import Refused
 from rollguard.ports import Clock, Platform
 
-REASON_MAX = 500
 HOLD_S_MAX = 86400.0
 KIND = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -51,7 +55,7 @@ class Acts:
 
     async def pause(self, by: str, reason: str) -> str:
         """No automatic act until resumed; it survives restarts and never expires."""
-        await self._guard.record.add(ev.PauseSet(at=self._clock.now(), by=_who(by), reason=_why(reason)))
+        await self._guard.record.add(ev.PauseSet(at=self._clock.now(), by=who(by), reason=why(reason)))
         return "paused: the guard watches and pages, and acts on nothing until it is resumed"
 
     async def resume(self, by: str, reason: str) -> str:
@@ -62,9 +66,9 @@ class Acts:
             raise Refused("neither paused nor held")
         events: list[ev.Event] = []
         if state.pause is not None:
-            events.append(ev.PauseLifted(at=now, by=_who(by), reason=_why(reason)))
+            events.append(ev.PauseLifted(at=now, by=who(by), reason=why(reason)))
         if held:
-            events.append(ev.HoldSet(at=now, by=_who(by), reason=_why(reason), until=now))
+            events.append(ev.HoldSet(at=now, by=who(by), reason=why(reason), until=now))
         await self._guard.record.add(*events)
         return "resumed"
 
@@ -73,17 +77,33 @@ class Acts:
         if not math.isfinite(for_s) or not 0 < for_s <= HOLD_S_MAX:
             raise Refused(f"a hold lasts more than 0 s and at most {text.seconds(HOLD_S_MAX)}")
         now = self._clock.now()
-        await self._guard.record.add(ev.HoldSet(at=now, by=_who(by), reason=_why(reason), until=now + for_s))
+        await self._guard.record.add(ev.HoldSet(at=now, by=who(by), reason=why(reason), until=now + for_s))
         return f"held until {text.clock(now + for_s)}"
 
-    async def report(self, by: str, reason: str, kind: str, version: int | None) -> str:
-        """Blame the serving release, or a named one, for something no signal shows."""
+    async def floor(self, by: str, reason: str, version: int | None) -> str:
+        """Never go back below this release any more: what is older has a hole. None lifts it."""
+        if version is None and self._guard.record.state.floor is None:
+            raise Refused("no release floor is set")
+        now = self._clock.now()
+        await self._guard.record.add(ev.FloorSet(at=now, version=version, by=who(by), reason=why(reason)))
+        return "the release floor is lifted" if version is None else f"never below v{version} from now on"
+
+    async def report(self, by: str, reason: str, kind: str, version: int | None, report_id: str = "") -> str:
+        """Blame the serving release, or a named one, for something no signal shows. A ``report_id`` counts once."""
         if not KIND.fullmatch(kind):
             raise Refused("a kind is lower case letters, digits and dashes, for example data-corruption")
+        if report_id and any(r.id == report_id for r in self._guard.record.state.reports):
+            raise Refused(f"report {report_id} was taken already")
         record = await self._named_or_serving(version)
         now = self._clock.now()
         event = ev.Reported(
-            at=now, kind=kind, digest=record.digest, version=record.version, by=_who(by), reason=_why(reason)
+            at=now,
+            kind=kind,
+            digest=record.digest,
+            version=record.version,
+            by=who(by),
+            reason=why(reason),
+            id=report_id,
         )
         await self._guard.record.add(event)
         rules = [r for r in self._guard.policy.rules if isinstance(r.condition, Reported) and kind in r.condition.kinds]
@@ -93,21 +113,31 @@ class Acts:
             return f"recorded against {named(record)}, which serves no longer: nothing follows"
         return f"recorded against {named(record)}: rule {rules[0].name} asks for {rules[0].then}"
 
-    async def adopt(self, by: str, reason: str, version: int | None) -> str:
-        """Declare a release proven: a person vouches for it."""
+    async def adopt(self, by: str, reason: str, version: int | None, recording: Recording | None = None) -> str:
+        """Declare a release proven: a person vouches for it. A recording is taken as what it does while it is well."""
         record = await self._named_or_serving(version)
-        await self._guard.record.add(
+        now, by, reason, baseline = self._clock.now(), who(by), why(reason), None
+        events: list[ev.Event] = []
+        if recording is not None:
+            policy = self._guard.policy
+            blocks = await asyncio.to_thread(baseline_blocks, recording, record.digest, policy)
+            baseline = await self._guard.learner.load(record.digest, blocks, policy.comparing)
+            loaded = len(baseline.blocks)
+            events.append(ev.BaselineLoaded(at=now, digest=record.digest, blocks=loaded, by=by, reason=reason))
+        events.append(
             ev.Proven(
-                at=self._clock.now(),
+                at=now,
                 digest=record.digest,
                 image_ref=record.image_ref,
                 version=record.version,
                 how="adopted",
-                by=_who(by),
-                reason=_why(reason),
+                by=by,
+                reason=reason,
             )
         )
-        return f"{named(record)} is proven: adopted by {_who(by)}"
+        await self._guard.record.add(*events)
+        told = f"; compared with it: {summary(baseline, now)}" if baseline is not None else ""
+        return f"{named(record)} is proven: adopted by {by}{told}"
 
     async def rollback(
         self, by: str, reason: str, version: int | None, overrides: Iterable[str], *, dry_run: bool
@@ -131,13 +161,13 @@ class Acts:
         if dry_run or refusals or case.target is None:
             return answer
         decision = RollBack(
-            sentence=f"rolling back {named(candidate)} to {named(case.target)} by hand ({_who(by)}): {_why(reason)}",
+            sentence=f"rolling back {named(candidate)} to {named(case.target)} by hand ({who(by)}): {why(reason)}",
             findings=(),
             trigger=Trigger.MANUAL,
             target=case.target,
             warnings=warnings,
         )
-        incident = await self._guard.respond.begin(decision, candidate, snapshot, by=_who(by), reason=_why(reason))
+        incident = await self._guard.respond.begin(decision, candidate, snapshot, by=who(by), reason=why(reason))
         return replace(answer, incident=incident)
 
     def _answer(self, case: Case, refusals: tuple[Refusal, ...], warnings: tuple[Refusal, ...]) -> ByHand:
@@ -206,18 +236,3 @@ def _overrides(names: Iterable[str]) -> frozenset[str]:
             able = text.listing([lock.name for lock in TABLE if overridable(lock.name, Trigger.MANUAL)])
             raise Refused(f"{name!r} cannot be overridden; what can: {able}")
     return chosen
-
-
-def _who(by: str) -> str:
-    return _printable(by)[:80] or "somebody"
-
-
-def _why(reason: str) -> str:
-    reason = _printable(reason).strip()
-    if not reason:
-        raise Refused("a reason is needed: --reason …")
-    return reason[:REASON_MAX]
-
-
-def _printable(words: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in words)

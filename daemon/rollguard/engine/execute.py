@@ -20,6 +20,7 @@ from rollguard.core.messages import mix
 from rollguard.core.model import Snapshot
 from rollguard.core.plan import Complete, Next, Wait, Wave, must_end, next_step
 from rollguard.core.policy import Rollback
+from rollguard.core.proof import BETTER, CANNOT_TELL, WORSE, Proof, waits_for_proof
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
 from rollguard.engine.steps import Steps, Stopped, pause_s
@@ -28,12 +29,33 @@ from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, Platform
 
 FLOOR_S_MAX = 60.0
+PROOF_POLL_S = 1.0
+PATIENCE = 2.5
+"""How many times ``first_wait_s`` the readings may take to come, from a metrics store that lies behind."""
+SICK_LOOKS = 3
+"""One check that fails once is no verdict on the old image."""
+
+JudgeFirst = Callable[[Goal, tuple[str, ...], float], Proof | None]
+"""What the first machines show, beside their peers, since that instant; None while it cannot be told yet."""
+
+
+def no_proof(goal: Goal, first: tuple[str, ...], since: float) -> Proof | None:
+    """Where nothing is measured nothing can be told."""
+    return None
 
 
 class Executor:
     """Puts all managed machines on the goal's digest, rolling and under the floor."""
 
-    def __init__(self, platform: Platform, record: Record, clock: Clock, settings: Rollback) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        record: Record,
+        clock: Clock,
+        settings: Rollback,
+        judge_first: JudgeFirst = no_proof,
+    ) -> None:
+        self._judge_first = judge_first
         self._platform = platform
         self._record = record
         self._clock = clock
@@ -78,6 +100,9 @@ class Executor:
                 await self._all(unsettled, self._machines.settle)
                 await asyncio.sleep(self._settings.pause_between_s)
                 continue
+            if first := waits_for_proof(self._steps.goal, snapshot):
+                await self._prove(first)
+                continue
             step = next_step(snapshot, self._steps.goal, self._settings)
             kept_since = self._kept_by_floor(step, kept_since)
             match step:
@@ -94,6 +119,34 @@ class Executor:
                     self._check_nobody_left(snapshot)
                     await self._row.close("complete", "")
                     return
+
+    async def _prove(self, first: tuple[str, ...]) -> None:
+        """Let the first machines show that the target does better, before the rest follows.
+
+        Raises ``Stopped`` unless it does: they stay on the target, and nothing is ever put back on the candidate.
+        """
+        since, proof, sick_looks = self._clock.now(), None, 0
+        while proof is None:
+            await asyncio.sleep(min(PROOF_POLL_S, self._settings.first_wait_s / 8))
+            snapshot = await self._look()
+            self._check_end(snapshot, _known(self._steps.goal, snapshot, {}))
+            sick = [m.id for m in snapshot.managed if m.id in first and not m.healthy_routable]
+            sick_looks = sick_looks + 1 if sick else 0
+            if sick_looks >= SICK_LOOKS:
+                proof = Proof(WORSE, f"machine {text.listing(sick)} is not healthy on the old image")
+            elif not waits_for_proof(self._steps.goal, snapshot):
+                return  # nobody runs the candidate any more
+            elif not sick:
+                proof = self._judge_first(self._steps.goal, first, since)
+            if proof is None and self._clock.now() - since >= self._settings.first_wait_s * PATIENCE:
+                proof = Proof(
+                    CANNOT_TELL, f"nothing to tell them apart by in {text.seconds(self._clock.now() - since)}"
+                )
+        await self._steps.proven(proof, first)
+        if proof.result == CANNOT_TELL and not self._settings.go_on_unclear:
+            raise Stopped("unclear", f"whether the old image does better cannot be told: {proof.sentence}")
+        if proof.result not in {BETTER, CANNOT_TELL}:
+            raise Stopped("unproven", f"not improved by the old image while the rest run the new one: {proof.sentence}")
 
     def _kept_by_floor(self, step: Next, since: float | None) -> float | None:
         """Since when only the floor stands in the way. A person who can add a machine should hear of it soon."""

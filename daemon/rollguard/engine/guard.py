@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import math
-
 from rollguard.core import events as ev
 from rollguard.core import messages, text
 from rollguard.core.case import Case
-from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, decide
+from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, decide
 from rollguard.core.finding import Finding, RuleState
+from rollguard.core.first import judge_first
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.judge import judge_all
 from rollguard.core.judging import Evidence
-from rollguard.core.lifecycle import DigestRecord, Incident
+from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
-from rollguard.core.policy import Policy
+from rollguard.core.policy import Action, Policy
+from rollguard.core.proof import Proof
+from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import choose, reported
-from rollguard.core.verify import verify
+from rollguard.engine.aftercare import Aftercare
+from rollguard.engine.chores import Chores
+from rollguard.engine.endings import Endings
+from rollguard.engine.learn import Learner
 from rollguard.engine.record import Record
 from rollguard.engine.respond import Responder
+from rollguard.engine.restart import Restarts
+from rollguard.engine.surroundings import LookAround
 from rollguard.engine.watch import Watch
 from rollguard.ports import Clock, Platform, Vitals
 
 JUMP_S = 2.0
 BIG_JUMP_S = 60.0
-PAUSE_REMINDER_S = 4 * 3600.0
-HOLD_NOTICE_S = 120.0
-MIXED_S = 600.0
 BLIND_S = 60.0
-UNSEEN_S = 120.0
 
 
 class Guard:
@@ -43,12 +45,18 @@ class Guard:
         clock: Clock,
         vitals: Vitals,
         limit: Mode = Mode.ENFORCE,
+        around: LookAround | None = None,
     ) -> None:
         self.policy = policy
         self.limit = limit
         self.watch = watch
         self.record = record
-        self.respond = Responder(policy, platform, record, clock)
+        self.around = around
+        self.learner = Learner(record)
+        self.endings = Endings(policy, record)
+        self.respond = Responder(policy, platform, record, clock, self._judge_first)
+        self._aftercare = Aftercare(policy, record, Restarts(platform, record, clock), self.endings)
+        self._chores = Chores(watch, record, self.endings, clock)
         self.findings: tuple[Finding, ...] = ()
         self.decision: Decision = Hold(sentence="nothing was judged yet")
         self.platform = platform
@@ -58,10 +66,6 @@ class Guard:
         self._calm_since: float | None = None
         self._blind_since: float | None = None
         self._suspended_until = 0.0
-        self._reminded_at = clock.now()
-        self._hold_noted: float | None = None
-        self._mixed_since: float | None = None
-        self._unseen = False
 
     @property
     def mode(self) -> Mode:
@@ -70,8 +74,10 @@ class Guard:
 
     def obey(self, policy: Policy) -> None:
         """Take another policy from the next tick on. A rollback under way ends under its own."""
-        self.policy = self.respond.policy = policy
+        self.policy = self.respond.policy = self.endings.policy = self._aftercare.policy = policy
         self.watch.obey(policy)
+        if self.around is not None:
+            self.around.obey(policy)
 
     # -- one tick ----------------------------------------------------------------------------------------------------
 
@@ -85,9 +91,7 @@ class Guard:
         if self.record.state.goal is not None:
             await self._drive()
             return
-        await self._mind_people(now)
-        await self._mind_the_mix(now)
-        await self._mind_the_platform(now)
+        await self._chores.mind(now)
         await self.respond.tidy(now, self.mode)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
@@ -96,36 +100,20 @@ class Guard:
         if snapshot is None or record is None:
             return
         self.watch.windows.forget(now)
+        await self.learner.open()
         evidence = self.evidence(record.digest)
         await self._note(judge_all(evidence, now), now)
-        if await self._verifying(evidence, record, snapshot, now):
+        await self.learner.take(evidence, self.findings, now)
+        if await self._aftercare.follow(evidence, self.findings, record, snapshot, self.mode, now):
             return
         await self._prove(record, snapshot, now)
         if now < self._suspended_until:
             self.decision = Hold(sentence="verdicts are suspended after a clock jump")
             return
-        self.decision = decide(self.case(record, snapshot, now), self.mode, now)
+        case = self.case(record, snapshot, now)
+        await self._chores.approval(case, now)
+        self.decision = decide(case, self.mode, now)
         await self._act(record, snapshot, now)
-
-    async def _verifying(self, evidence: Evidence, record: DigestRecord, snapshot: Snapshot, now: float) -> bool:
-        """Judge the restored release while it settles. False when there is nothing to verify."""
-        incident = self.record.state.incident
-        if incident is None:
-            return False
-        if incident.phase != "verifying" or incident.goal is None:
-            if record.first_seen_at > incident.opened_at and record.digest != incident.candidate:
-                await self.respond.superseded(incident, now)
-            return False
-        since = max(incident.verify_since or now, self.watch.alive_since)
-        if snapshot.at <= since:
-            return True  # what is known of the machines is older than the end of the rollback
-        if record.digest != incident.goal.target:
-            await self.respond.overtaken(incident, snapshot, now)
-            return False
-        verdict = verify(evidence, self.findings, since, now)
-        if verdict is not None:
-            await self.respond.verified(incident, verdict, snapshot, now)
-        return True
 
     async def _act(self, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
         match self.decision:
@@ -136,6 +124,7 @@ class Guard:
                 self._calm_since = None
                 if self._blind_long_enough(self.decision, now):
                     await self.respond.tell(self.decision, candidate, snapshot, now)
+                    await self._aftercare.mind_the_sick(self.findings, snapshot, self.mode, now)
             case RollBack():
                 self._calm_since = None
                 await self._confirm_and_go(candidate)
@@ -150,9 +139,11 @@ class Guard:
         return now - self._blind_since >= BLIND_S
 
     async def _confirm_and_go(self, candidate: DigestRecord) -> None:
-        """Look once more, right before acting: at the machines, at who holds them, and at the target's image."""
+        """Look once more, right before acting: around, at the machines, at who holds them, at the target's image."""
         assert isinstance(self.decision, RollBack)
         self.watch.want_leases = True
+        if self.around is not None:
+            await self.around.make_sure()
         snapshot = await self.watch.look()
         target = self.decision.target
         resolvable = await self.watch.resolvable(messages.by_digest(target.image_ref, target.digest), target.digest)
@@ -173,7 +164,7 @@ class Guard:
     async def _drive(self) -> None:
         self._vitals.acting = True  # the tick lasts as long as the rollback does
         try:
-            await self.respond.drive(self.watch.snapshot, self.mode)
+            await self.respond.drive(self.watch.snapshot, self.mode, self._may_ask)
         finally:
             self._vitals.acting = False
         self._clean_since = self._calm_since = None
@@ -187,18 +178,31 @@ class Guard:
             self._calm_since = now
         if incident is None or self._calm_since is None or incident.phase != "open":
             return
-        if now - self._calm_since >= self.policy.verify.settle_s:
-            await self.respond.recovered(incident, snapshot, now)
+        if now - self._calm_since >= self.policy.verify.settle_s and self.respond.is_tidy(incident):
+            await self.endings.recovered(incident, snapshot, now)
+
+    def _judge_first(self, goal: Goal, first: tuple[str, ...], since: float) -> Proof | None:
+        """What the first machines on the target show beside their peers on the candidate."""
+        return judge_first(goal.rules, self.evidence(goal.candidate), first, since, self.clock.now())
+
+    def _may_ask(self, snapshot: Snapshot, now: float) -> bool:
+        """Whether a person's yes would be enough to go on."""
+        digest = newest_running(snapshot, self.record.state.order)
+        record = self.record.state.record(digest) if digest else None
+        return record is not None and approvable(self.case(record, snapshot, now), self.mode, now)
 
     def evidence(self, candidate: str) -> Evidence:
         """Everything the judge may look at when ``candidate`` is judged."""
         watch = self.watch
+        baseline, no_baseline = self.learner.baseline(candidate, self.policy.interlocks, self.clock.now())
         return Evidence(
             policy=self.policy,
             view=view(watch.tenures, candidate, whole_since=watch.whole_since, deploying=watch.deploy is not None),
             windows=watch.windows,
             reports=self.record.state.reports,
             alive_since=watch.alive_since,
+            baseline=baseline,
+            no_baseline=no_baseline,
         )
 
     def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, *, resolvable: bool | None = True) -> Case:
@@ -217,6 +221,7 @@ class Guard:
             deploy=f"{deploy.owner} ({deploy.sign})" if deploy else None,
             resolvable=resolvable,
             clock_behind_s=max(0.0, state.newest_at - now - JUMP_S),
+            around=self.around.now if self.around is not None else Surroundings(),
         )
 
     async def _mind_the_clock(self, now: float) -> None:
@@ -233,54 +238,15 @@ class Guard:
         await self.record.add(ev.ClockJumped(at=now, by_s=drift_s))
         if abs(drift_s) > BIG_JUMP_S:
             summary = f"the guard's clock moved by {text.seconds(abs(drift_s))}: verdicts are suspended for a while"
-            await self.respond.notice(summary, "clock", now)
-
-    async def _mind_people(self, now: float) -> None:
-        """A pause is never forgotten; the end of a hold is announced, and only failures after it count."""
-        pause, hold = self.record.state.pause, self.record.state.hold
-        if pause is None:
-            self._reminded_at = now
-        elif now - self._reminded_at >= PAUSE_REMINDER_S:
-            self._reminded_at = now
-            await self.respond.notice(f"still paused by {pause.by}: {pause.reason}", "pause", now)
-        if hold is None or self._hold_noted == hold.until:
-            return
-        if now >= hold.until:
-            self._hold_noted = hold.until
-            self.watch.windows.clear()
-            self.watch.alive_since = now
-        elif hold.until - now <= HOLD_NOTICE_S and self._hold_noted != -hold.until:
-            self._hold_noted = -hold.until
-            await self.respond.notice(f"the hold by {hold.by} ends in {text.seconds(hold.until - now)}", "hold", now)
-
-    async def _mind_the_mix(self, now: float) -> None:
-        """Machines on different images for long, though nobody deploys and nothing fires, are told to people."""
-        mixed = len({t.digest for t in self.watch.tenures.values()}) > 1
-        if not mixed or self.watch.deploy is not None or self.record.state.incident is not None:
-            self._mixed_since = None
-            return
-        if self._mixed_since is None:
-            self._mixed_since = now
-        elif now - self._mixed_since >= MIXED_S and self.watch.snapshot is not None:
-            self._mixed_since = math.inf  # said once, until they are alike again
-            mix = messages.mix(self.watch.snapshot)
-            await self.respond.notice(f"machines run different images for {text.seconds(MIXED_S)}: {mix}", "mixed", now)
-
-    async def _mind_the_platform(self, now: float) -> None:
-        """A platform that does not answer makes the guard blind, whatever the signals say; said once."""
-        seen_at = self.watch.snapshot.at if self.watch.snapshot else self.watch.alive_since
-        unseen = now - seen_at > UNSEEN_S
-        if unseen is self._unseen:
-            return
-        self._unseen = unseen
-        summary = f"blind: the platform has not answered for {text.seconds(UNSEEN_S)}" if unseen else "it answers again"
-        await self.respond.notice(summary, "platform", now, resolve=not unseen)
+            await self.endings.notice(summary, "clock", now)
 
     async def _note(self, findings: tuple[Finding, ...], now: float) -> None:
         """Record every rule that changed its state."""
         before = self.record.state.rules
         changed = [f for f in findings if f.state != before.get(f.rule.name, RuleState.CLEAR)]
         self.findings = findings
+        if self.around is not None:
+            self.around.tell_neighbours(_in_trouble_since(findings))
         self.watch.firing = {f.rule.name: f.since for f in findings if f.firing}
         self.watch.want_leases = any(f.state in {RuleState.FIRING, RuleState.PENDING} for f in findings)
         self._vitals.blind = tuple(f.rule.name for f in findings if f.state is RuleState.BLIND)
@@ -317,3 +283,9 @@ class Guard:
                     at=now, digest=record.digest, image_ref=record.image_ref, version=record.version, how="observed"
                 )
             )
+
+
+def _in_trouble_since(findings: tuple[Finding, ...]) -> float | None:
+    """Since when a rule fires that asks to go back from the release; None while none does."""
+    asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK]
+    return min((f.since for f in asking if f.since is not None), default=None)

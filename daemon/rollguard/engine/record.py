@@ -39,6 +39,14 @@ class Record:
         """Write pages for these channels from now on."""
         self._channels = tuple(channels)
 
+    async def keep(self, name: str, text: str) -> None:
+        """Remember what was learnt; see ``ports.Journal``. Raises ``JournalError``."""
+        await self._journal.keep(name, text)
+
+    async def kept(self, name: str) -> str | None:
+        """What was remembered. Raises ``JournalError``."""
+        return await self._journal.kept(name)
+
     async def record(self, events: Sequence[Event], pages: Sequence[Page] = ()) -> None:
         """``add``, as ``ports.Recorder`` has it."""
         await self.add(*events, pages=pages)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rollguard.core import approvals, messages
 from rollguard.core import events as ev
-from rollguard.core import messages
-from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.finding import BY_PEOPLE, RuleState
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
-from rollguard.core.pages import Page, Severity
-from rollguard.core.policy import Policy
-from rollguard.core.verify import Verdict
-from rollguard.engine.execute import Executor
+from rollguard.core.pages import Severity
+from rollguard.core.policy import Action, Policy
+from rollguard.core.proof import must_prove
+from rollguard.engine.execute import Executor, JudgeFirst, no_proof
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
 from rollguard.engine.steps import Steps
@@ -30,8 +30,16 @@ TIDY_TRIES = 40
 class Responder:
     """Writes decisions down, tells people, and drives rollbacks. One per target."""
 
-    def __init__(self, policy: Policy, platform: Platform, record: Record, clock: Clock) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        platform: Platform,
+        record: Record,
+        clock: Clock,
+        judge_first: JudgeFirst = no_proof,
+    ) -> None:
         self.policy = policy
+        self._judge_first = judge_first
         self._platform = platform
         self._record = record
         self._clock = clock
@@ -57,6 +65,7 @@ class Responder:
         else:
             incident_id = incident.id
         observe = decision.mode is Mode.OBSERVE
+        asked = self._ask(incident_id, decision, candidate, now) if decision.approvable and not observe else None
         did = "would-rollback" if observe and decision.would_roll_back else "would-page" if observe else "page"
         decided = self._decided(incident_id, did, decision, candidate, now)
         page = messages.page(
@@ -71,9 +80,18 @@ class Responder:
             warnings=decision.warnings,
             target=decision.target,
             snapshot=snapshot,
+            more=[approvals.how(self.policy, asked)] if asked else [],
         )
         self._observed |= about
-        await self._record.add(*opened, decided, pages=[] if observe else [page])
+        await self._record.add(*opened, decided, *([asked] if asked else []), pages=[] if observe else [page])
+
+    def _ask(
+        self, incident: str, decision: PageDecision, candidate: DigestRecord, now: float
+    ) -> ev.ApprovalAsked | None:
+        """The question to a person that goes with a page."""
+        if decision.target is None:
+            return None
+        return approvals.ask(self.policy, incident, candidate, decision.target, decision.sentence, now)
 
     async def begin(
         self, decision: RollBack, candidate: DigestRecord, snapshot: Snapshot, *, by: str, reason: str
@@ -96,6 +114,7 @@ class Responder:
         if state.incident is None:
             sentence = "; ".join(f.sentence for f in decision.findings if f.firing) or reason
             opened.append(ev.IncidentOpened(at=now, incident=incident, candidate=candidate.digest, sentence=sentence))
+        acting = [f for f in decision.findings if f.firing and f.rule.then is Action.ROLLBACK]
         gap = messages.gap_notice(snapshot)
         page = messages.page(
             self.policy,
@@ -124,15 +143,23 @@ class Responder:
                 reason=reason,
                 deadline_at=now + self.policy.rollback.deadline_s,
                 instances={m.id: m.instance_id for m in snapshot.managed},
+                rules=tuple(f.rule.name for f in acting),
+                prove=must_prove(decision.trigger, acting, snapshot, decision.target.digest),
             ),
             pages=[page],
         )
         return incident
 
-    async def drive(self, snapshot: Snapshot | None, mode: Mode = Mode.ENFORCE) -> None:
+    async def drive(
+        self,
+        snapshot: Snapshot | None,
+        mode: Mode = Mode.ENFORCE,
+        may_ask: Callable[[Snapshot, float], bool] = lambda snapshot, now: False,
+    ) -> None:
         """Carry the goal to its end, in this life or on behalf of an earlier one, and say how it ended.
 
-        A life that may not act hands an earlier one's goal over, unless a person had set it.
+        A life that may not act hands an earlier one's goal over, unless a person had set it. Where the first machine
+        could not tell, and ``may_ask``, a person is asked whether to go on.
         """
         incident, goal = self._record.state.incident, self._record.state.goal
         assert incident is not None
@@ -140,7 +167,8 @@ class Responder:
         if mode is not Mode.ENFORCE and goal.trigger not in BY_PEOPLE:
             outcome, sentence = "paused", f"the mode is {mode.name.lower()} now"
         else:
-            outcome, sentence = await Executor(self._platform, self._record, self._clock, self.policy.rollback).drive()
+            executor = Executor(self._platform, self._record, self._clock, self.policy.rollback, self._judge_first)
+            outcome, sentence = await executor.drive()
         now = self._clock.now()
         target = self._record.state.record(goal.target)
         ended = ev.GoalEnded(at=now, incident=incident.id, outcome=outcome, sentence=sentence)
@@ -149,6 +177,9 @@ class Responder:
             return
         with contextlib.suppress(Unavailable, Refused, Conflict):
             snapshot = await self._platform.snapshot()  # what it looks like now, not before it began
+        candidate, asked = self._record.state.record(goal.candidate), None
+        if outcome == "unclear" and candidate and target and snapshot and may_ask(snapshot, now):
+            asked = approvals.ask(self.policy, incident.id, candidate, target, sentence, now)
         page = messages.page(
             self.policy,
             incident.id,
@@ -157,8 +188,9 @@ class Responder:
             about=f"handed over: {outcome}",
             target=target,
             snapshot=snapshot,
+            more=[approvals.how(self.policy, asked)] if asked else [],
         )
-        await self._record.add(ended, pages=[page])
+        await self._record.add(ended, *([asked] if asked else []), pages=[page])
 
     async def tidy(self, now: float, mode: Mode) -> None:
         """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""
@@ -172,100 +204,16 @@ class Responder:
         status = "complete" if goal.outcome == "restored" else "failed"
         await ReleaseRow(self._platform, Steps(self._record, self._clock)).close(status, goal.outcome, tries=1)
 
+    def is_tidy(self, incident: Incident) -> bool:
+        """Whether nothing of the incident is left to be closed on the platform."""
+        return self._untidy(incident) is None
+
     def _untidy(self, incident: Incident) -> Goal | None:
         """The ended goal whose row is still open, as long as it is worth trying."""
         goal = incident.goal
         if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome:
             return None
         return goal if self._tidied < TIDY_TRIES else None
-
-    async def verified(self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float) -> None:
-        goal = incident.goal
-        target = self._record.state.record(goal.target) if goal else None
-        name = named(target) if target else "the target"
-        said = {
-            "restored": (f"restored: all machines are on {name} again, {verdict.sentence}", Severity.INFO, True),
-            "cannot tell": (f"restored on {name}, unverified: {verdict.sentence}", Severity.WARNING, False),
-            "not better": (
-                f"not the release: {name} does no better: {verdict.sentence}. The guard leaves it as it is",
-                Severity.CRITICAL,
-                False,
-            ),
-        }
-        summary, severity, resolve = said[verdict.result]
-        page = messages.page(
-            self.policy,
-            incident.id,
-            summary,
-            now,
-            about=verdict.result,
-            severity=severity,
-            resolve=resolve,
-            target=target,
-            snapshot=snapshot,
-        )
-        events: list[ev.Event] = [
-            ev.Verified(at=now, incident=incident.id, result=verdict.result, sentence=verdict.sentence)
-        ]
-        if resolve:
-            events.append(ev.IncidentClosed(at=now, incident=incident.id, outcome=verdict.result, sentence=summary))
-        await self._record.add(*events, pages=[page])
-
-    async def overtaken(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
-        """Somebody shipped something else while the restored release was still being verified."""
-        summary = "another release came before the restored one was verified"
-        page = self._page(incident.id, summary, snapshot, now, about="cannot tell", severity=Severity.WARNING)
-        await self._record.add(
-            ev.Verified(at=now, incident=incident.id, result="cannot tell", sentence=summary),
-            ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=summary),
-            pages=[page],
-        )
-
-    async def superseded(self, incident: Incident, now: float) -> None:
-        """A newer release than the one this incident is about: whatever comes now is another incident."""
-        sentence = "a newer release came"
-        closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=sentence)
-        page = self._page(incident.id, sentence, None, now, about="superseded", severity=Severity.INFO, resolve=True)
-        await self._record.add(closed, pages=[page] if incident.said else [])
-
-    async def recovered(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
-        """Nothing has fired for a while. Where the guard had acted and could not call it restored, the alert stays
-        open all the same: somebody has to look.
-        """
-        if self._untidy(incident):
-            return
-        summary = f"recovered: {incident.sentence}"
-        page = self._page(incident.id, summary, snapshot, now, about="recovered", severity=Severity.INFO, resolve=True)
-        closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="recovered", sentence=summary)
-        alert_is_ours_to_end = incident.goal is None and incident.said
-        await self._record.add(closed, pages=[page] if alert_is_ours_to_end else [])
-
-    async def notice(self, summary: str, about: str, now: float, *, resolve: bool = False) -> None:
-        """Tell people something that belongs to no incident."""
-        page = self._page(about, summary, None, now, about=about, severity=Severity.WARNING, resolve=resolve)
-        await self._record.add(pages=[page])
-
-    def _page(
-        self,
-        incident: str,
-        summary: str,
-        snapshot: Snapshot | None,
-        now: float,
-        *,
-        about: str,
-        severity: Severity,
-        resolve: bool = False,
-    ) -> Page:
-        return messages.page(
-            self.policy,
-            incident,
-            summary,
-            now,
-            about=about,
-            severity=severity,
-            resolve=resolve,
-            snapshot=snapshot,
-        )
 
     def _decided(
         self, incident: str, what: str, decision: PageDecision | RollBack, candidate: DigestRecord, now: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rollguard.core.events import StepDone, StepFailed, StepIntended
+from rollguard.core.events import FirstJudged, StepDone, StepFailed, StepIntended
 from rollguard.core.lifecycle import Goal
+from rollguard.core.proof import Proof
 from rollguard.engine.record import Record
 from rollguard.errors import Unavailable
 from rollguard.ports import Clock
@@ -18,7 +19,7 @@ def pause_s(error: Exception, otherwise: float = 1.0) -> float:
 
 
 class Stopped(Exception):
-    """The goal is over before it was reached. ``outcome``: yielded, failed, deadline or paused."""
+    """The goal is over before it was reached. ``outcome``: as of ``events.GoalEnded``."""
 
     def __init__(self, outcome: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -60,6 +61,17 @@ class Steps:
                 result=result,
                 version=version,
                 phase=phase,
+            )
+        )
+
+    async def proven(self, proof: Proof, machines: tuple[str, ...]) -> None:
+        await self._record.add(
+            FirstJudged(
+                at=self._clock.now(),
+                incident=self.goal.incident,
+                result=proof.result,
+                sentence=proof.sentence,
+                machines=machines,
             )
         )
 

@@ -71,7 +71,7 @@ async def watch_over(
         """A guard that cannot judge any more says so; and says when it can again."""
         if failures in {0, ALARM_AT}:
             words = f"blind: the guard's own loop fails, {error}" if failures else "the guard's own loop works again"
-            await guard.respond.notice(words[:500], "loop", clock.now(), resolve=not failures)
+            await guard.endings.notice(words[:500], "loop", clock.now(), resolve=not failures)
 
     async with asyncio.TaskGroup() as group:
         for name, loop in polls(guard.watch, record, clock, sources).items():

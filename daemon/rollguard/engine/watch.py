@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Never
 
+from rollguard.core.baseline import compared
 from rollguard.core.deploys import Deploy, Quiet, in_progress
 from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
 from rollguard.core.fleet import Tenure, track
@@ -26,6 +27,7 @@ def horizon_s(policy: Policy) -> float:
     """How long readings are of use to this policy: its longest window, doubled for the windows before it."""
     spans = [policy.verify.settle_s, policy.rollback.first_wait_s, *(3 * s.every_s for s in policy.signals)]
     spans += [span_s(rule.condition, policy) + 60.0 for rule in policy.rules]
+    spans += [policy.comparing.block_s + 60.0] if compared(policy) else []
     return max(spans) * 1.25 + 60.0
 
 

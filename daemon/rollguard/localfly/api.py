@@ -14,6 +14,7 @@ from rollguard.localfly.messages import ApiRequest, ApiResponse, as_json, page_n
 from rollguard.localfly.pulse import Pulse
 from rollguard.localfly.refusal import Refused, not_found
 from rollguard.localfly.releases_api import ReleasesApi
+from rollguard.localfly.watching_api import WatchingApi
 from rollguard.localfly.world import World
 
 Handler = Callable[[Call], Awaitable[ApiResponse]]
@@ -32,7 +33,9 @@ class Api:
         self._clock = clock
         self.faults = faults or Faults()
         machines = MachinesApi(world, pulse or Pulse(world), self.faults)
-        self._routes = _routes(machines, ReleasesApi(world), self._graphql)
+        watching = WatchingApi(world)
+        self._for_strangers = (self._graphql, watching.incidents)
+        self._routes = _routes(machines, ReleasesApi(world), watching, self._graphql)
 
     async def handle(self, request: ApiRequest) -> ApiResponse:
         """The answer to any request; never raises for what a client sent."""
@@ -49,7 +52,7 @@ class Api:
             owner, apps = self._who(request)
             if self.faults.guard_api_delay_s and self.faults.meet(owner):
                 await asyncio.sleep(self.faults.guard_api_delay_s)
-            if handler != self._graphql:
+            if handler not in self._for_strangers:
                 self._admit(owner, path.get("app"), apps)
             return await handler(Call(request=request, path=path, owner=owner, apps=apps, now=self._clock()))
         except Refused as refused:
@@ -85,7 +88,7 @@ class Api:
 
 
 def _routes(
-    machines: MachinesApi, releases: ReleasesApi, graphql: Handler
+    machines: MachinesApi, releases: ReleasesApi, watching: WatchingApi, graphql: Handler
 ) -> dict[str, list[tuple[re.Pattern[str], Handler]]]:
     async def nothing(call: Call) -> ApiResponse:
         return as_json([])
@@ -130,6 +133,8 @@ def _routes(
         ("GET", "/api/v1/organizations/{org}", releases.organization),
         ("POST", "/api/v1/builds", releases.build),
         ("POST", "/api/v1/builds/finish", releases.build),
+        ("GET", "/api/v1/apps/{app}/logs", watching.logs),
+        ("GET", "/v1/incidents", watching.incidents),
         ("POST", "/graphql", graphql),
     )
     routes: dict[str, list[tuple[re.Pattern[str], Handler]]] = {}

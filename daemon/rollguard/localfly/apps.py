@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rollguard.localfly.ledger import Ledger
+from rollguard.localfly.logs import LogBook
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.refusal import not_found
 from rollguard.localfly.releases import Release
@@ -85,6 +86,8 @@ class App:
     ledger: Ledger
     machines: dict[str, Machine] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)  # oldest first
+    logs: LogBook = field(default_factory=LogBook)
+    mood: Mapping[str, Any] = field(default_factory=dict)  # how all of its code behaves, whatever the image
     version: int = 1
 
     def machine(self, machine_id: str) -> Machine:

@@ -108,7 +108,7 @@ class Crowd:
         behaviour = machine.behaviour
         errors = self._binomial(requests, _failing_share(behaviour))
         for _ in range(errors):
-            machine.app.monitor.failed(now, "Unexpected Server Error", PAGES[0])
+            machine.app.failed(now, f"GET {PAGES[0]}")
         for status, count in (("500", errors), ("200", requests - errors)):
             self._count(machine, status, count, now)
 

@@ -12,9 +12,11 @@ import argparse
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rollguard.localfly.flyctl_api import ApiError, FlyApi, Json
@@ -46,8 +48,11 @@ class Deployed:
 INTERRUPTED = Deployed(None, "interrupted", interrupted=True)
 
 
-async def deploy(api: FlyApi, settings: Settings) -> Deployed:
-    """Deploy the image and say how it ended. Cancelled, it marks the release ``interrupted`` and says so too."""
+async def deploy(api: FlyApi, settings: Settings, done: Callable[[], None] = lambda: None) -> Deployed:
+    """Deploy the image and say how it ended; ``done`` is called after each machine.
+
+    Cancelled, it marks the release ``interrupted`` and says so too.
+    """
     try:
         image_ref, machines, release = await _begin(api, settings)
     except (ApiError, DeployError) as error:
@@ -58,7 +63,7 @@ async def deploy(api: FlyApi, settings: Settings) -> Deployed:
     log.info("v%s: %s on %s machines", ended.version, image_ref, len(machines))
     try:
         await api.patch_release(release["id"], "running")
-        await update_machines(api, settings, machines, release, image_ref)
+        await update_machines(api, settings, machines, release, image_ref, done)
         ended = Deployed(ended.version)
     except (ApiError, DeployError) as error:
         ended = Deployed(ended.version, str(error))
@@ -99,9 +104,23 @@ async def run(args: argparse.Namespace) -> Deployed:
         smoke_s=args.smoke,
     )
     async with FlyApi(args.platform, args.token, args.app) as api:
-        task = asyncio.ensure_future(deploy(api, settings))
+        task = asyncio.ensure_future(deploy(api, settings, _killed_after(args.die_after)))
         on_stop(task.cancel)
         return await task
+
+
+def _killed_after(machines: int) -> Callable[[], None]:
+    """To be called after each machine: at that many the process is killed and cleans nothing up; 0 is never."""
+    good = 0
+
+    def done() -> None:
+        nonlocal good
+        good += 1
+        if good == machines:
+            log.warning("killed after %s machines", machines)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return done
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-unavailable", type=_positive, default=0.25, help="a share below 1, else a count")
     parser.add_argument("--wait-timeout", type=_positive, default=60.0, help="seconds, per machine and wait")
     parser.add_argument("--smoke", type=float, default=0.5, help="seconds to watch each machine for a crash loop")
+    parser.add_argument("--die-after", type=int, default=0, metavar="N", help="be killed once N machines are good")
     args = parser.parse_args(argv)
     log_to_stderr("deployer")
     ended = asyncio.run(run(args))

@@ -3,7 +3,8 @@
 It behaves as Fly's does where a guard could tell: it balances over routable machines, obeys
 ``fly-force-instance-id``, wakes a sleeping machine when a request needs it, retries a failed connect once and nothing
 else, and counts every response, whoever asked. ``GET /metrics`` (without a forced machine: with one, it is the app's
-own) and ``GET /prometheus/ORG/federate?match[]=…`` serve the counters and are not counted.
+own) and ``GET /prometheus/ORG/federate?match[]=…`` serve the counters and are not counted. The latter can be made to
+fail, by ``POST /local/v1/faults``: see ``fault_script``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import replace
 from itertools import chain
 
 from rollguard.localfly.counters import ResponseCounter, exposition, selector
+from rollguard.localfly.fault_script import FaultScript
 from rollguard.localfly.http1 import (
     HOP_BY_HOP,
     BadMessageError,
@@ -36,7 +38,8 @@ from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_s
 
 FORCE = "fly-force-instance-id"
 EDGE_ERROR = "x-edge-error"  # only on answers no machine made
-FEDERATE = re.compile(r"/prometheus/[\w.-]+/federate")
+PROMETHEUS = "/prometheus/"
+FEDERATE = re.compile(PROMETHEUS + r"[\w.-]+/federate")
 UPSTREAM_S_MAX = 30.0
 CONNECT_S_MAX = 2.0
 CONNECT_TRIES = 2
@@ -243,7 +246,7 @@ async def run(args: argparse.Namespace) -> None:
     platform = Platform(args.platform, args.app)
     follower, counters = RouteFollower(platform), Counters(args.app, args.region)
     edge = Edge(platform, follower, counters)
-    server = Server(edge.answer)
+    server = Server(FaultScript(edge.answer, covers=PROMETHEUS).answer)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(follower.run(edge.table_changed))
         port = await server.start(args.host, args.port)

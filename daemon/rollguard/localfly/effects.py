@@ -54,7 +54,15 @@ class Signal:
     timeout_s: float | None
 
 
-Effect = Prepare | Boot | Signal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behave:
+    """What runs inside behaves differently from now on: as its image does, but for `World.mood`."""
+
+    app: str
+    machine: str
+
+
+Effect = Prepare | Boot | Signal | Behave
 SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM"})
 
 

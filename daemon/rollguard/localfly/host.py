@@ -11,17 +11,19 @@ import random
 from collections.abc import Callable
 from itertools import count
 
-from rollguard.localfly.effects import Check
+from rollguard.localfly.effects import Boot, Check
 from rollguard.localfly.faults import Faults
 from rollguard.localfly.hosting import KILLED, End, Host, Vm, happens
-from rollguard.localfly.hotdash import HotDash, dies_after
+from rollguard.localfly.hotdash import HotDash, start_line
 from rollguard.localfly.http1 import Request
+from rollguard.localfly.images import Behaviour
+from rollguard.localfly.lifespan import Lifespan
 from rollguard.localfly.world import World
 
 PULL_S = 0.5
 LAME_DUCK_S = 0.5
 ONE_SHOT_S = 1.0
-FIXED_PATHS = frozenset({"/health"})  # a function of the image alone: asking once is enough
+FIXED_PATHS = frozenset({"/health"})  # a function of the behaviour alone: asking once is enough
 SIGINT_CODE, SIGINT = 130, 2
 
 
@@ -40,6 +42,7 @@ class SimulatedHost(Host):
         super().__init__(world, clock, faults=faults, pull_s=pull_s)
         self._seed = seed
         self._boots = count()
+        self._lives: dict[str, Lifespan] = {}  # by machine
 
     def app_of(self, machine: str) -> HotDash | None:
         """The app that runs on a machine now, or None."""
@@ -47,22 +50,55 @@ class SimulatedHost(Host):
         return vm.inside if vm else None
 
     async def _run(self, vm: Vm) -> End:
-        boot, behaviour = vm.boot, vm.boot.image.behaviour
-        if await _ends(vm, boot.delay_s + behaviour.boots_in_s):
+        if await _ends(vm, vm.boot.delay_s):
             return End(0)
-        dice = random.Random(f"{self._seed} {boot.machine} {next(self._boots)}")
-        vm.inside = HotDash(behaviour, secret=boot.app, dice=dice, clock=self._clock)
+        deaths: list[int] = []
+
+        def die(code: int) -> None:
+            deaths.append(code)
+            vm.told_to_stop.set()
+
+        self._lives[vm.boot.machine] = life = Lifespan(die)
+        try:
+            end = await self._attend(vm, life)
+        finally:
+            life.spare()
+            del self._lives[vm.boot.machine]
+        return End(deaths[0], oom=deaths[0] == KILLED) if deaths else end
+
+    async def _attend(self, vm: Vm, life: Lifespan) -> End:
+        boot, behaviour = vm.boot, self._behaviour(vm)
+        assert behaviour.needs is None, "nothing is simulated that an app could need: give it a mood instead"
+        life.follow(behaviour)
+        if await _ends(vm, behaviour.boots_in_s):
+            return End(0)
+        vm.inside = app = self._boot(boot)
         self._up(vm, f"{boot.machine}.vm:3000")
-        death = (ONE_SHOT_S, 0) if boot.one_shot else dies_after(behaviour)
-        if not await _ends(vm, death and max(0.0, death[0] - behaviour.boots_in_s)):
-            assert death is not None
-            return End(death[1], oom=death[1] == KILLED)
+        self._world.logged(boot.app, boot.machine, start_line(boot.image.digest, boot.instance), self._clock())
+        if not await _ends(vm, ONE_SHOT_S if boot.one_shot else None):
+            return End(0)
         if vm.killed.is_set():
             return End(KILLED, signal=9)
-        if not behaviour.drains:
+        if not app.behaviour.drains:
             return End(SIGINT_CODE, signal=SIGINT)
         killed = await happens(vm.killed, LAME_DUCK_S)
         return End(KILLED, signal=9) if killed else End(0)
+
+    def _boot(self, boot: Boot) -> HotDash:
+        """A fresh process of the app; with the same seed its dice fall the same."""
+        behaviour = boot.image.behaviour.altered(self._world.mood(boot.app, boot.machine))
+        dice = random.Random(f"{self._seed} {boot.machine} {next(self._boots)}")
+
+        def log(line: str) -> None:
+            self._world.logged(boot.app, boot.machine, line, self._clock())
+
+        return HotDash(behaviour, secret=boot.app, dice=dice, clock=self._clock, log=log)
+
+    def _behave(self, vm: Vm, behaviour: Behaviour) -> None:
+        if (life := self._lives.get(vm.boot.machine)) is not None:
+            life.follow(behaviour)
+        if vm.inside is not None:
+            vm.inside.behave(behaviour)
 
     def _tell(self, vm: Vm, signal: str) -> None:
         if signal == "SIGKILL":

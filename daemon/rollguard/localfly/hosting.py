@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from rollguard.localfly.effects import Boot, Check, Prepare, Signal
+from rollguard.localfly.effects import Behave, Boot, Check, Prepare, Signal
 from rollguard.localfly.faults import Faults
+from rollguard.localfly.images import Behaviour
 from rollguard.localfly.world import World
 
 CHECKS_APPEAR_S = 0.3  # after a boot; until then the list of checks is empty
@@ -33,6 +34,7 @@ class Vm:
     boot: Boot
     told_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
     killed: asyncio.Event = field(default_factory=asyncio.Event)
+    altered: asyncio.Event = field(default_factory=asyncio.Event)  # a fresh one after every change of behaviour
     checks: list[asyncio.Task[None]] = field(default_factory=list)
     inside: Any = None
 
@@ -82,9 +84,17 @@ class Host(abc.ABC):
         """Hand a signal to what runs inside."""
         (vm.killed if signal == "SIGKILL" else vm.told_to_stop).set()
 
+    @abc.abstractmethod
+    def _behave(self, vm: Vm, behaviour: Behaviour) -> None:
+        """Hand a new behaviour to what runs inside, if anything does yet."""
+
     def _is_fixed(self, check: Check) -> bool:
-        """Whether the answer of a check can never change while the VM lives."""
+        """Whether the answer of a check stays the same until the VM's behaviour changes."""
         return False
+
+    def _behaviour(self, vm: Vm) -> Behaviour:
+        """How the code inside is to behave: as its image does, but for the moods of the moment."""
+        return vm.boot.image.behaviour.altered(self._world.mood(vm.boot.app, vm.boot.machine))
 
     def _perform_all(self, app: str) -> None:
         if not self._open:
@@ -98,6 +108,8 @@ class Host(abc.ABC):
                     self._spawn(self._live(vm))
                 case Signal():
                     self._signal(self.vms[effect.machine], effect)
+                case Behave():
+                    self._alter(self.vms[effect.machine])
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
@@ -123,6 +135,11 @@ class Host(abc.ABC):
         if effect.timeout_s is not None:
             vm.checks.append(self._spawn(self._kill_after(vm, effect.timeout_s)))
 
+    def _alter(self, vm: Vm) -> None:
+        self._behave(vm, self._behaviour(vm))
+        vm.altered.set()
+        vm.altered = asyncio.Event()
+
     async def _kill_after(self, vm: Vm, timeout_s: float) -> None:
         await asyncio.sleep(timeout_s)
         self._tell(vm, "SIGKILL")
@@ -140,8 +157,9 @@ class Host(abc.ABC):
         while True:
             self._report(vm, check, *await self._probe(vm, check))
             if self._is_fixed(check):
-                return
-            await asyncio.sleep(check.interval_s)
+                await vm.altered.wait()
+            else:
+                await asyncio.sleep(check.interval_s)
 
     def _report(self, vm: Vm, check: Check, passes: bool, output: str) -> None:
         status = "passing" if passes else "critical"

@@ -18,6 +18,7 @@ from rollguard.localfly.counters import ResponseCounter, exposition, gauge
 from rollguard.localfly.http1 import Headers, Request, Response
 from rollguard.localfly.images import Behaviour
 from rollguard.localfly.monitoring import Kind, Monitor, dashboard_failure, health_failure
+from rollguard.localfly.needs import Need
 
 LATENCY_SIGMA = 0.5
 DATABASE_SHARE = 0.05  # of a page's latency
@@ -28,6 +29,8 @@ JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
 NEVER_CACHE = ("cache-control", "no-cache, no-store, must-revalidate")
 CACHE_A_MINUTE = ("cache-control", "public, max-age=60")
+UNEXPECTED = "Unexpected Server Error"
+UNREACHABLE = "the database does not answer"
 PRODUCTS = (("Trail jacket", 129.0), ("Wool socks", 14.5), ("Camp stove", 58.0))
 
 
@@ -56,6 +59,11 @@ def dies_after(behaviour: Behaviour) -> tuple[float, int] | None:
     return min(ends, default=None)
 
 
+def start_line(digest: str, instance: str) -> str:
+    """What a process says to the log once it serves."""
+    return f"info: HotDash serves, image {digest}, version {instance}"
+
+
 class HotDash:
     """Answers requests as one process of the app. State lives and dies with it."""
 
@@ -67,12 +75,16 @@ class HotDash:
         dice: random.Random,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        log: Callable[[str], None] = lambda line: None,
+        need: Need | None = None,
     ) -> None:
         self._behaviour = behaviour
         self._secret = secret
         self._dice = dice
         self._clock = clock
         self._sleep = sleep
+        self._log = log
+        self._need = need or Need()
         self._started_at = clock()
         self.monitor = Monitor()
         self._requests = ResponseCounter(
@@ -92,6 +104,20 @@ class HotDash:
             "/login": Page("route", ("GET", "POST"), False, self._login),
         }
 
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves now."""
+        return self._behaviour
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """From now on behave so, whatever the image says. What is already being answered may still go the old way."""
+        self._behaviour = behaviour
+
+    def failed(self, now: float, request: str, why: str = UNEXPECTED) -> None:
+        """Remember a failed page ("GET /products") and log it. Level `error`, not `critical`: checks stay green."""
+        self.monitor.failed(now, why, request.partition(" ")[2])
+        self._log(f"error: {request} 500 {why}")
+
     async def answer(self, request: Request) -> Response:
         """Never fails; a fault of the image is an answer too."""
         method = "GET" if request.method == "HEAD" else request.method
@@ -110,13 +136,14 @@ class HotDash:
         latency_s = self._draw_latency_s()
         fails = self._breaks(request.path) or self._dice.random() < self._behaviour.error_share
         await self._sleep(latency_s)
+        reads = page.reads_database and await self._database_answers()
         now = self._clock()
-        if fails:  # level `error`, not `critical`: the monitoring stays green while users see 500s
-            self.monitor.failed(now, "Unexpected Server Error", request.path)
+        if fails or (page.reads_database and not reads):
+            self.failed(now, f"{request.method} {request.path}", UNEXPECTED if fails else UNREACHABLE)
             response = _problem(500)
         else:
             response = page.show(request)
-        if page.reads_database:
+        if reads:
             self.monitor.measured(now, "database", latency_s * DATABASE_SHARE)
             self.monitor.checked("database", "up")
         self.monitor.measured(now, page.kind, latency_s)
@@ -127,6 +154,10 @@ class HotDash:
         median_s = self._behaviour.latency_s
         drawn_s = self._dice.lognormvariate(math.log(median_s), LATENCY_SIGMA) if median_s > 0 else 0.0
         return drawn_s + self._behaviour.added_latency_s
+
+    async def _database_answers(self) -> bool:
+        url = self._behaviour.needs
+        return url is None or await self._need.met(url)
 
     def _breaks(self, path: str) -> bool:
         return self._behaviour.broken_page == path
@@ -221,5 +252,5 @@ def _json(status: int, body: dict[str, Any], *headers: tuple[str, str]) -> Respo
 
 
 def _problem(status: int) -> Response:
-    words = {404: "Not Found", 405: "Method Not Allowed", 500: "Unexpected Server Error"}
+    words = {404: "Not Found", 405: "Method Not Allowed", 500: UNEXPECTED}
     return _html(words[status], "", status)

@@ -17,6 +17,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 log = logging.getLogger(__name__)
 
 
+class HangUpError(Exception):
+    """Raised by who answers: cut the connection instead."""
+
+
 class _Connection:
     """One client's connection: its writer, and whether closing it now would lose a request."""
 
@@ -91,6 +95,9 @@ class Server:
         connection.between_requests = False
         try:
             response = await self._answer(request)
+        except HangUpError:
+            connection.writer.transport.abort()
+            return False
         except Exception:
             log.exception("the answer to %s failed", request.path[:200])
             response = Response(500, b"Internal Server Error\n", [("content-type", "text/plain")])

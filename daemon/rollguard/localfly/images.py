@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
+from urllib.parse import urlsplit
+
+KINDS: Mapping[type, tuple[type, ...]] = {float: (int, float), bool: (bool,)}  # by the kind of a field's default
+OPTIONAL: Mapping[str, tuple[type, ...]] = {
+    "crash_after_s": (int, float, type(None)),
+    "broken_page": (str, type(None)),
+    "needs": (str, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,23 @@ class Behaviour:
     health_fails: bool = False  # /health answers 500
     boots_in_s: float = 0.3  # until it listens
     drains: bool = True  # False: dies at once on SIGINT and cuts requests in flight
+    needs: str | None = None  # the http URL of what pages read their data from; while it fails they are 500s
+
+    def __post_init__(self) -> None:
+        """TypeError or ValueError for what no process could behave like."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            kinds = OPTIONAL.get(each.name) or KINDS[type(each.default)]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise TypeError(f"{each.name} cannot be {value!r}")
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise ValueError(f"{each.name} cannot be {value!r}")
+        if self.needs is not None and (urlsplit(self.needs).scheme != "http" or not urlsplit(self.needs).port):
+            raise ValueError(f"needs must look like http://127.0.0.1:4000/, not {self.needs!r}")
+
+    def altered(self, mood: Mapping[str, Any]) -> Self:
+        """This behaviour but for the fields that a mood names. TypeError, ValueError on nonsense."""
+        return replace(self, **mood)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict of every field."""

@@ -10,6 +10,7 @@ from typing import Any
 from rollguard.localfly.apps import App, AppSpec
 from rollguard.localfly.faults import Faults
 from rollguard.localfly.images import Image
+from rollguard.localfly.incidents import INCIDENTS_MAX, Incident
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.messages import ApiRequest, ApiResponse, as_json, page_not_found, refusal
 from rollguard.localfly.pulse import Pulse
@@ -35,11 +36,14 @@ class LocalApi:
             ("GET", re.compile(r"/apps/([^/]+)/routes"), self._routes_of),
             ("GET", re.compile(r"/apps/([^/]+)/watch"), self._watch),
             ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/wake"), self._wake),
+            ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/mood"), self._mood_of_machine),
+            ("POST", re.compile(r"/apps/([^/]+)/mood"), self._mood_of_app),
             ("POST", re.compile(r"/apps"), self._create_app),
             ("GET", re.compile(r"/images"), self._images),
             ("POST", re.compile(r"/images"), self._push),
             ("GET", re.compile(r"/faults"), self._show_faults),
             ("POST", re.compile(r"/faults"), self._change_faults),
+            ("POST", re.compile(r"/incidents"), self._change_incidents),
         )
 
     async def handle(self, request: ApiRequest) -> ApiResponse:
@@ -67,6 +71,17 @@ class LocalApi:
     async def _wake(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
         return as_json({"state": self._world.wake(name, machine_id, self._clock()).state})
 
+    async def _mood_of_machine(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
+        """The body names fields of the behaviour; it holds until the virtual machine ends, or {} lifts it."""
+        self._world.set_mood(name, request.json(), self._clock(), machine_id)
+        return as_json({"mood": self._world.mood(name, machine_id)})
+
+    async def _mood_of_app(self, request: ApiRequest, name: str) -> ApiResponse:
+        """`behaviour` names fields; it holds for all that runs or boots, until {} lifts it."""
+        mood = request.json()["behaviour"]
+        self._world.set_mood(name, mood, self._clock())
+        return as_json({"mood": mood})
+
     async def _create_app(self, request: ApiRequest) -> ApiResponse:
         """Answers once every machine of the new app serves; 504 when that takes longer than a minute."""
         spec = AppSpec.from_json(request.json())
@@ -92,6 +107,12 @@ class LocalApi:
     async def _change_faults(self, request: ApiRequest) -> ApiResponse:
         self._faults.change(request.json())
         return as_json(asdict(self._faults))
+
+    async def _change_incidents(self, request: ApiRequest) -> ApiResponse:
+        """What the status page lists from now on; [] is a day without an incident."""
+        listed = request.json()["incidents"][:INCIDENTS_MAX]
+        self._world.incidents = tuple(Incident.from_json(each, self._world.ids, self._clock()) for each in listed)
+        return as_json({"incidents": [incident.to_json() for incident in self._world.incidents]})
 
 
 def view(app: App) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Machine:
     address: str = ""  # host:port of the virtual machine, once booted
     alive: bool = False  # a virtual machine exists, or is being started
     after_exit: str = ""  # what a requested exit is for: replace, restart, stop, suspend, destroy
+    mood: Mapping[str, Any] = field(default_factory=dict)  # how the virtual machine behaves until it ends
     launches: bool = True  # whether the version being put on boots
     restart_count: int = 0
     updates: int = 0

@@ -13,6 +13,7 @@ from rollguard.localfly.configs import accepted
 from rollguard.localfly.effects import Effect
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.images import Image
+from rollguard.localfly.incidents import Incident
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.refusal import Refused, not_found
 from rollguard.localfly.releases import Release
@@ -38,6 +39,7 @@ class Registry:
         self.apps: dict[str, App] = {}
         self.tokens: dict[str, tuple[str, frozenset[str]]] = {}  # token: its owner, the apps it may see
         self.releases: dict[str, Release] = {}
+        self.incidents: tuple[Incident, ...] = ()  # of the platform itself, newest first
         self._effects: list[Effect] = []
         self._listeners: list[Callable[[str], None]] = []
 

@@ -43,13 +43,22 @@ class Settings:
 
 
 async def update_machines(
-    api: FlyApi, settings: Settings, machines: Sequence[Json], release: Json, image_ref: str
+    api: FlyApi,
+    settings: Settings,
+    machines: Sequence[Json],
+    release: Json,
+    image_ref: str,
+    done: Callable[[], None] = lambda: None,
 ) -> None:
-    """Lease all, update list by list, give the leases back. Raises ApiError, DeployError: the first that happened."""
+    """Lease all, update list by list, give the leases back; ``done`` is called after each machine, before the next.
+
+    Raises ApiError, DeployError: the first that happened.
+    """
     async with _leased(api, machines) as nonces:
 
         async def update(machine: Json) -> None:
             await _update(api, settings, machine, nonces[machine["id"]], release, image_ref)
+            done()
 
         try:
             async with asyncio.TaskGroup() as lists:  # a failing list abandons its siblings, in flight or not

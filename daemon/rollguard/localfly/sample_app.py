@@ -1,8 +1,9 @@
 """One machine's app as a process: ``python -m rollguard.localfly.sample_app --port … --image '<json>'``.
 
-It listens once its image has booted, dies the way its image dies, and drains on SIGINT and SIGTERM: it goes on
-answering for half a second (routing takes a moment to follow), closes its listener, finishes what is in
-flight, exits 0.
+It listens once its image has booted, dies the way its image dies, and says on stdout, line by line, what belongs into
+the platform's log. A line of JSON on its stdin, which only its parent can write to, is the behaviour from then on. It
+drains on SIGINT and SIGTERM: it goes on answering for half a second (routing takes a moment to follow), closes its
+listener, finishes what is in flight, exits 0.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import random
 import sys
 from collections.abc import Sequence
 
-from rollguard.localfly.hotdash import HotDash, dies_after
+from rollguard.localfly.hotdash import HotDash, start_line
 from rollguard.localfly.http1_server import Server
-from rollguard.localfly.images import Image
-from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_stdin
+from rollguard.localfly.images import Behaviour, Image
+from rollguard.localfly.lifespan import Lifespan
+from rollguard.localfly.serving import announce, line_writer, log_to_stderr, on_stop, watch_stdin
 
 LAME_DUCK_S = 0.5
 DRAIN_S_MAX = 5.0
@@ -33,18 +35,24 @@ def die(code: int) -> None:
 async def run(args: argparse.Namespace) -> None:
     """Boot, serve until told to stop, drain. Raises OSError where the port cannot be had."""
     image = Image.from_json(json.loads(args.image))
-    behaviour = image.behaviour
+    life, log = Lifespan(die), line_writer()
+    app = HotDash(image.behaviour, secret=args.app, dice=random.Random(args.instance), log=log)
+    life.follow(image.behaviour)
+
+    def behave(said: bytes) -> None:
+        behaviour = Behaviour.from_json(json.loads(said))
+        app.behave(behaviour)
+        life.follow(behaviour)
+
     stop = asyncio.Event()
-    on_stop(stop.set if behaviour.drains else lambda: die(KILLED_BY_SIGINT))
+    on_stop(lambda: stop.set() if app.behaviour.drains else die(KILLED_BY_SIGINT))
     if args.watch_stdin:
-        watch_stdin(lambda: die(0))
-    if (end := dies_after(behaviour)) is not None:
-        asyncio.get_running_loop().call_later(end[0], die, end[1])
-    app = HotDash(behaviour, secret=args.app, dice=random.Random(args.instance))
+        watch_stdin(lambda: die(0), behave)
     server = Server(app.answer, headers=(("x-machine", args.machine), ("x-image", image.digest)))
-    if await happens(stop, within_s=behaviour.boots_in_s):
+    if await happens(stop, within_s=image.behaviour.boots_in_s):
         return
     announce(args.host, await server.start(args.host, args.port))
+    log(start_line(image.digest, args.instance))
     await stop.wait()
     await asyncio.sleep(LAME_DUCK_S)
     await server.drain(DRAIN_S_MAX)

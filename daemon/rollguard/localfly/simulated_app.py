@@ -105,7 +105,7 @@ class SimulatedApp:
             self.crowd.advance(self._clock())
             self.crowd.serve(
                 [
-                    Serving(machine.id, machine.region, machine.image.behaviour, inside)
+                    Serving(machine.id, machine.region, inside.behaviour, inside)
                     for machine in self._app.machines.values()
                     if machine.routable and (inside := self._host.app_of(machine.id))
                 ]

@@ -118,7 +118,7 @@ def check_result(machine: Machine, name: str, status: str, output: str, now: flo
 def exited(machine: Machine, code: int, *, oom: bool, signal: int, ids: Ids, now: float) -> list[Effect]:
     """The virtual machine is gone: go on with what it was taken down for, or treat it as a crash."""
     purpose, machine.after_exit = machine.after_exit, ""
-    machine.alive, machine.address = False, ""
+    machine.alive, machine.address, machine.mood = False, "", {}
     machine.checks.clear()
     again = not purpose and _restarts(machine, code)
     exit_event = {

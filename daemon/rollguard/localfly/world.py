@@ -12,7 +12,8 @@ from typing import Any
 
 from rollguard.localfly import leases, transitions
 from rollguard.localfly.apps import App, AppSpec
-from rollguard.localfly.effects import SIGNALS, Signal
+from rollguard.localfly.effects import SIGNALS, Behave, Signal
+from rollguard.localfly.images import Behaviour
 from rollguard.localfly.ledger import Ledger
 from rollguard.localfly.machines import Lease, Machine
 from rollguard.localfly.refusal import Refused, not_found
@@ -49,6 +50,34 @@ class World(Registry):
             self._effects += transitions.launch(machine, self.ids, now)
         self._changed(app)
         return app
+
+    # How the code behaves
+
+    def set_mood(self, app_name: str, mood: Mapping[str, Any], now: float, machine_id: str | None = None) -> None:
+        """Let code behave so, by fields of `Behaviour`; {} lifts it. Raises TypeError, ValueError on nonsense.
+
+        Without `machine_id` it holds for all the app's code, whatever the image, also that which boots later. With
+        one it holds on top of that, for the virtual machine that runs there now and no later one.
+        """
+        Behaviour().altered(mood)
+        app = self.app(app_name)
+        if machine_id is None:
+            app.mood = dict(mood)
+            concerned = [machine for machine in app.present() if machine.alive]
+        else:
+            machine = app.machine(machine_id)
+            if not machine.alive:
+                raise Refused(412, f"failed_precondition: machine is {machine.state}: nothing runs there")
+            machine.mood = dict(mood)
+            concerned = [machine]
+        app.ledger.note(now, "mood", SYSTEM, machine_id or "", ", ".join(f"{k}={v!r}" for k, v in mood.items()))
+        self._effects += [Behave(app=app_name, machine=machine.id) for machine in concerned]
+        self._changed(app)
+
+    def mood(self, app: str, machine_id: str) -> Mapping[str, Any]:
+        """In what the code on a machine behaves unlike its image now."""
+        found = self.app(app)
+        return {**found.mood, **found.machine(machine_id).mood}
 
     # Machines: what owners ask for
 
@@ -218,9 +247,15 @@ class World(Registry):
         if machine.alive and transitions.check_result(machine, name, status, output, now):
             self._shown(machine, now)
 
+    def logged(self, app: str, machine_id: str, message: str, now: float) -> None:
+        """The code on a machine said something. Nobody is woken for it."""
+        found = self.app(app)
+        found.logs.add(message, instance=machine_id, region=found.machine(machine_id).region, now=now)
+
     def exited(self, app: str, machine_id: str, code: int, now: float, *, oom: bool = False, signal: int = -1) -> None:
         """The virtual machine is gone, with that exit code."""
         with self._report(app, machine_id, now) as machine:
             note = f"exit code {code}" + (", out of memory" if oom else "")
             self.apps[app].ledger.note(now, "exit", SYSTEM, machine_id, note)
+            self.logged(app, machine_id, f"Main child exited normally with code: {code}", now)
             self._effects += transitions.exited(machine, code, oom=oom, signal=signal, ids=self.ids, now=now)

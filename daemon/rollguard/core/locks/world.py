@@ -18,16 +18,15 @@ def clock(case: Case, now: float) -> str | None:
 
 def control(case: Case, now: float) -> str | None:
     """A guard that reaches nothing at all has lost its own wire."""
-    known, start = case.around.control, _evidence_since(case, now)
-    if not known or not all(a.was_down_since(start) for a in known):
+    known = case.around.control
+    if not known or not all(a.was_down_since(_evidence_since(case, now)) for a in known):
         return None
     return f"the guard itself is cut off: no control address answers ({_newest(known)})"
 
 
 def dependency(case: Case, now: float) -> str | None:
     """What the app needs was away while the evidence was gathered: any release would fail so."""
-    start = _evidence_since(case, now)
-    down = [a for a in case.around.dependencies if a.was_down_since(start)]
+    down = [a for a in case.around.dependencies if a.was_down_since(_evidence_since(case, now))]
     if not down:
         return None
     names = text.listing([a.name for a in down])

@@ -1,0 +1,106 @@
+"""Readings of a target that were saved, and what of them can serve as a baseline."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rollguard.core.baseline import BLOCKS_MAX, Block
+from rollguard.core.fleet import Tenure, View
+from rollguard.core.learning import block_of
+from rollguard.core.model import Reading
+from rollguard.core.policy import Policy
+from rollguard.core.window import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What one machine ran, since when it did so, and whether it was started."""
+
+    digest: str
+    since: float
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The machines as they were from ``at`` to the next look that differs."""
+
+    at: float
+    machines: Mapping[str, Runs]
+
+    @property
+    def digest(self) -> str | None:
+        """The digest that every machine ran, if it was one and somebody served."""
+        digests = {m.digest for m in self.machines.values()}
+        serving = any(m.started for m in self.machines.values())
+        return digests.pop() if len(digests) == 1 and serving else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What was read of ``target`` under the policy of this hash, from ``at`` on. Looks and readings are in order."""
+
+    target: str
+    policy: str
+    at: float
+    looks: tuple[Look, ...]
+    readings: tuple[Reading, ...]
+
+    @property
+    def end(self) -> float:
+        """When the newest of it was read."""
+        return max((self.at, *(r[-1].at for r in (self.looks, self.readings) if r)))
+
+
+def digest_of(recording: Recording, wanted: str) -> str | None:
+    """Whose readings to take for the baseline of ``wanted``: its own, else those of what ran alone last."""
+    alone = [look.digest for look in recording.looks if look.digest is not None]
+    return wanted if wanted in alone else alone[-1] if alone else None
+
+
+def blocks_of(recording: Recording, digest: str, policy: Policy) -> list[Block]:
+    """The time in which every machine ran ``digest``, as blocks with what the policy compares; oldest first."""
+    readings = sorted(recording.readings, key=lambda r: r.at)
+    times = [r.at for r in readings]
+    blocks: list[Block] = []
+    for look, end in _stretches(recording, digest):
+        for start, stop in _cut(look.at, end, policy.comparing.block_s):
+            windows = Windows(float("inf"))
+            windows.add(readings[bisect_right(times, start) : bisect_right(times, stop)])
+            block = block_of(policy, _view(look), windows, start, stop)
+            blocks += [block] if block is not None else []
+    return blocks[-BLOCKS_MAX:]
+
+
+def _stretches(recording: Recording, digest: str) -> Iterator[tuple[Look, float]]:
+    """Each look at which ``digest`` ran alone, and until when it holds."""
+    ends: Sequence[float] = [*(look.at for look in recording.looks[1:]), recording.end]
+    for look, end in zip(recording.looks, ends, strict=True):
+        if look.digest == digest:
+            yield look, end
+
+
+def _cut(start: float, end: float, block_s: float) -> Iterator[tuple[float, float]]:
+    """Blocks of ``block_s``, the last one shorter."""
+    while start < end:
+        yield start, min(end, start + block_s)
+        start += block_s
+
+
+def _view(look: Look) -> View:
+    lives = tuple(
+        Tenure(
+            machine=name,
+            instance_id="",
+            digest=m.digest,
+            since=m.since,
+            digest_since=m.since,
+            started=m.started,
+            started_at=None,
+        )
+        for name, m in look.machines.items()
+    )
+    whole_since = max(m.since for m in look.machines.values())
+    return View(candidate=lives[0].digest, cohort=lives, whole_since=whole_since)

@@ -1,0 +1,102 @@
+"""What a guard minds besides the release: people's pauses and holds, a mixed fleet, a platform that is silent."""
+
+from __future__ import annotations
+
+import math
+
+from rollguard.core import approvals, messages, text
+from rollguard.core import events as ev
+from rollguard.core.case import Case
+from rollguard.core.pages import Severity
+from rollguard.engine.endings import Endings
+from rollguard.engine.record import Record
+from rollguard.engine.watch import Watch
+from rollguard.ports import Clock
+
+PAUSE_REMINDER_S = 4 * 3600.0
+HOLD_NOTICE_S = 120.0
+MIXED_S = 600.0
+UNSEEN_S = 120.0
+
+
+class Chores:
+    """Each is minded once a tick, and said once."""
+
+    def __init__(self, watch: Watch, record: Record, endings: Endings, clock: Clock) -> None:
+        self._watch = watch
+        self._record = record
+        self._endings = endings
+        self._reminded_at = clock.now()
+        self._hold_noted: float | None = None
+        self._mixed_since: float | None = None
+        self._unseen = False
+
+    async def mind(self, now: float) -> None:
+        """All of them. Raises ``JournalError``."""
+        await self._people(now)
+        await self._mix(now)
+        await self._platform(now)
+
+    async def _people(self, now: float) -> None:
+        """A pause is never forgotten; the end of a hold is announced, and only failures after it count."""
+        pause, hold = self._record.state.pause, self._record.state.hold
+        if pause is None:
+            self._reminded_at = now
+        elif now - self._reminded_at >= PAUSE_REMINDER_S:
+            self._reminded_at = now
+            await self._endings.notice(f"still paused by {pause.by}: {pause.reason}", "pause", now)
+        if hold is None or self._hold_noted == hold.until:
+            return
+        if now >= hold.until:
+            self._hold_noted = hold.until
+            self._watch.windows.clear()
+            self._watch.alive_since = now
+        elif hold.until - now <= HOLD_NOTICE_S and self._hold_noted != -hold.until:
+            self._hold_noted = -hold.until
+            await self._endings.notice(f"the hold by {hold.by} ends in {text.seconds(hold.until - now)}", "hold", now)
+
+    async def _mix(self, now: float) -> None:
+        """Machines on different images for long, though nobody deploys and nothing fires, are told to people."""
+        mixed = len({t.digest for t in self._watch.tenures.values()}) > 1
+        if not mixed or self._watch.deploy is not None or self._record.state.incident is not None:
+            self._mixed_since = None
+            return
+        if self._mixed_since is None:
+            self._mixed_since = now
+        elif now - self._mixed_since >= MIXED_S and self._watch.snapshot is not None:
+            self._mixed_since = math.inf  # said once, until they are alike again
+            mix = messages.mix(self._watch.snapshot)
+            summary = f"machines run different images for {text.seconds(MIXED_S)}: {mix}"
+            await self._endings.notice(summary, "mixed", now)
+
+    async def _platform(self, now: float) -> None:
+        """A platform that does not answer makes the guard blind, whatever the signals say; said once."""
+        seen_at = self._watch.snapshot.at if self._watch.snapshot else self._watch.alive_since
+        unseen = now - seen_at > UNSEEN_S
+        if unseen is self._unseen:
+            return
+        self._unseen = unseen
+        summary = f"blind: the platform has not answered for {text.seconds(UNSEEN_S)}" if unseen else "it answers again"
+        await self._endings.notice(summary, "platform", now, resolve=not unseen)
+
+    async def approval(self, case: Case, now: float) -> None:
+        """A question that nobody answered in time, or that has no meaning any more, is closed, and that is said."""
+        incident = self._record.state.incident
+        asked = incident.approval if incident else None
+        if incident is None or asked is None:
+            return
+        void = approvals.why_void(asked, case)
+        if void is None and now < asked.until:
+            return
+        outcome = "void" if void else "expired"
+        why = void or "nobody answered in time"
+        page = self._endings.page(
+            incident.id,
+            f"nothing was rolled back, and can no longer be approved: {why}",
+            case.snapshot,
+            now,
+            about=f"approval {outcome}",
+            severity=Severity.WARNING,
+        )
+        ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome=outcome, reason=why)
+        await self._record.add(ended, pages=[page])
