@@ -14,9 +14,6 @@ from statistics import NormalDist
 
 from rollguard.core.baseline import Buckets, Share, Times
 
-NEW_Z = 2.6
-"""How many standard errors a release must be beyond its bound."""
-
 SHARE_Z, LATENCY_Z, RECENT_Z = 1.65, 1.0, 1.0
 WORST = 0.1
 """This part of the blocks, the worst ones, is left out: a blip of the baseline must not excuse the release."""
@@ -47,7 +44,7 @@ def lower(bad: float, total: float, z: float) -> float:
     return max(0.0, (bad + z * z / 2 - z * math.sqrt(bad + z * z / 4)) / total)
 
 
-def wilson_lower(bad: float, total: float, z: float = NEW_Z) -> float:
+def wilson_lower(bad: float, total: float, z: float) -> float:
     """The lower end of Wilson's interval: right for few requests and for shares near 0 or 1."""
     if total <= 0:
         return 0.0
@@ -145,6 +142,18 @@ class Latencies:
                 found.append(min(there, key=lambda e: abs(math.log(e.limit / middle))))
         return found
 
+    def exceeded(self, times: Times, z: float) -> bool:
+        """Whether more are slower than may be, by so many standard errors, at any edge."""
+        return any(_surely(times, e, z) > e.limit for e in self.edges_of(times))
+
+    def telling(self, times: Times, z: float) -> tuple[Edge, float] | None:
+        """The edge that is exceeded most, and the share that is slower; None where there is no edge."""
+        edges = self.edges_of(times)
+        if not edges:
+            return None
+        edge = max(edges, key=lambda e: _surely(times, e, z) / e.limit)
+        return edge, _surely(times, edge, 0.0)
+
     def _tolerated(self, bound: float) -> float | None:
         """The share of requests slower than ``bound`` if all took ``factor`` times as long; as an upper limit."""
         at = bound / self._factor
@@ -180,6 +189,6 @@ def _z(share: Share) -> float:
     return _NORMAL.inv_cdf(1 - part)
 
 
-def slower_than(buckets: Buckets, bound: float) -> Share:
-    """How many of a histogram's requests were slower than one of its bounds."""
-    return _slower(dict(buckets), bound)
+def _surely(times: Times, edge: Edge, z: float) -> float:
+    slow = _slower(dict(times.buckets), edge.bound)
+    return wilson_lower(slow.bad, slow.total, z)

@@ -23,8 +23,8 @@ class Limit:
 
     ``beyond`` looks at the value alone; ``sure`` says that it is beyond whatever chance or the rest of the window may
     do, ``doubt`` why it is not. ``near`` and ``past`` are the words for a measure within and beyond. ``nothing`` says
-    why there is no limit to hold it against. A measure must be beyond in each of so many ``parts`` of what was counted
-    in its window, ``parts_s_min`` altogether: a hiccup is over sooner.
+    why there is no limit to hold it against. A measure must be beyond ``throughout``: in each of so many ``parts`` of
+    what was counted in its window, ``parts_s_min`` altogether. A hiccup is over sooner.
     """
 
     value: float | None
@@ -36,6 +36,7 @@ class Limit:
     baseline: float | None = None
     trigger: Trigger = Trigger.ABSOLUTE
     nothing: str = ""
+    throughout: Callable[[Measure], bool] | None = None
     parts: int = 1
     parts_s_min: float = 0.0
 
@@ -157,19 +158,15 @@ class _Judged:
 
     def lasts(self, measured: Measure, now: float) -> bool:
         """Whether the measure is beyond its limit in every part of what was counted in its window."""
-        if self.limit.parts == 1:
+        if self.limit.throughout is None:
             return True
         span_s = min(self.of.over_s, measured.span_s)
         if measured.counted_to is None or span_s < min(self.of.over_s, self.limit.parts_s_min):
             return False
         part_s = span_s / self.limit.parts
-        return all(self._beyond(measured.counted_to - n * part_s, part_s) for n in range(self.limit.parts))
-
-    def _beyond(self, end: float, over_s: float) -> bool:
-        """Whether some time by itself is beyond, whatever its traffic."""
-        return self.limit.beyond(
-            replace(self, of=replace(self.of, over_s=over_s)).measure(self.evidence.view, end, 0.0)
-        )
+        alone = replace(self, of=replace(self.of, over_s=part_s))
+        ends = (measured.counted_to - n * part_s for n in range(self.limit.parts))
+        return all(self.limit.throughout(alone.measure(self.evidence.view, end, 0.0)) for end in ends)
 
     def held_since(self, now: float) -> float:
         """The earliest instant, back to ``for_s``, from which the measure was beyond its limit at every reading."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from rollguard.core import bounds, text
-from rollguard.core.baseline import Baseline, Share, Times, measure_of
-from rollguard.core.bounds import Edge, Latencies
+from rollguard.core.baseline import Baseline, Times, measure_of
+from rollguard.core.bounds import Latencies
 from rollguard.core.by_sum import Limit, by_sum
 from rollguard.core.finding import Finding, Trigger
 from rollguard.core.judging import Evidence, settled
@@ -21,6 +21,9 @@ from rollguard.core.ratios import Measure, quantile
 
 REQUESTS_MIN = 50.0
 """A baseline of fewer requests says nothing."""
+
+SURE_Z, PART_Z = 2.6, 1.0
+"""By how many standard errors a release must be beyond what is tolerated: in the whole window, and in each part."""
 
 PARTS, PARTS_S_MIN = 3, 45.0
 """A release is worse in every third of the time, and for so long at least: hiccups of others pass sooner."""
@@ -74,8 +77,9 @@ def _of_share(condition: Compared, baseline: Baseline, measure: str) -> Limit:
     return Limit(
         value=most,
         baseline=whole.bad / whole.total,
-        beyond=lambda m: m.value is not None and m.value > most,
-        sure=lambda m: bounds.wilson_lower(m.bad, m.count) > most,
+        beyond=lambda m: bounds.wilson_lower(m.bad, m.count, 0.0) > most,
+        sure=lambda m: bounds.wilson_lower(m.bad, m.count, SURE_Z) > most,
+        throughout=lambda m: bounds.wilson_lower(m.bad, m.count, PART_Z) > most,
         doubt="chance alone may do that",
         near=lambda m: words,
         past=lambda m: words,
@@ -104,8 +108,9 @@ def _of_quantile(condition: Compared, of: Quantile, baseline: Baseline, measure:
     return Limit(
         value=before * condition.factor,
         baseline=before,
-        beyond=lambda m: any(_part(m, e) > e.limit for e in latencies.edges_of(_times(m))),
-        sure=lambda m: any(_surely(m, e) > e.limit for e in latencies.edges_of(_times(m))),
+        beyond=lambda m: latencies.exceeded(_times(m), 0.0),
+        sure=lambda m: latencies.exceeded(_times(m), SURE_Z),
+        throughout=lambda m: latencies.exceeded(_times(m), PART_Z),
         doubt="chance alone may do that",
         near=lambda m: f"{tolerated}{_shown(m, latencies)}",
         past=lambda m: f"{tolerated}{_shown(m, latencies)}",
@@ -122,26 +127,11 @@ def _latencies(baseline: Baseline, measure: str, factor: float) -> Latencies:
 
 def _shown(measured: Measure, latencies: Latencies) -> str:
     """At the bound that tells most: how many are slower, and how many may be."""
-    edges = latencies.edges_of(_times(measured))
-    if not edges:
+    found = latencies.telling(_times(measured), SURE_Z)
+    if found is None:
         return "; no bucket lies where it could be compared"
-    edge = max(edges, key=lambda e: _surely(measured, e) / e.limit)
-    share = text.percent(_part(measured, edge))
-    return f": {share} above {text.seconds(edge.bound)}, tolerated {text.percent(edge.limit)}"
-
-
-def _part(measured: Measure, edge: Edge) -> float:
-    slow = _slow(measured, edge)
-    return slow.bad / slow.total if slow.total else 0.0
-
-
-def _surely(measured: Measure, edge: Edge) -> float:
-    slow = _slow(measured, edge)
-    return bounds.wilson_lower(slow.bad, slow.total)
-
-
-def _slow(measured: Measure, edge: Edge) -> Share:
-    return bounds.slower_than(measured.buckets, edge.bound)
+    edge, share = found
+    return f": {text.percent(share)} above {text.seconds(edge.bound)}, tolerated {text.percent(edge.limit)}"
 
 
 def _times(measured: Measure) -> Times:

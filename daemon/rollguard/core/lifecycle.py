@@ -79,8 +79,8 @@ class Incident:
     """From the first firing rule to its end. ``phase``: open, acting, verifying.
 
     ``said`` are the reasons that people were already told. ``goal`` stays after its end: once the guard has acted
-    in an incident it does not act in it again by itself. ``approval`` is the question that is open to people;
-    ``restarted`` are the machines that were restarted in it.
+    in an incident it does not act in it again by itself. ``approval`` is the open question to people, ``vetoed``
+    that one was answered with no; ``restarted`` are the machines that were restarted in it.
     """
 
     id: str
@@ -92,6 +92,7 @@ class Incident:
     goal: Goal | None = None
     verify_since: float | None = None
     approval: ev.ApprovalAsked | None = None
+    vetoed: bool = False
     restarted: frozenset[str] = frozenset()
 
 
@@ -322,7 +323,9 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.RuleChanged: lambda s, e: replace(s, rules={**s.rules, e.rule: e.after}),
     ev.FirstJudged: lambda s, e: _in_goal(s, lambda g: replace(g, proof=e.result)),
     ev.ApprovalAsked: lambda s, e: _in_incident(s, lambda i: replace(i, approval=e)),
-    ev.ApprovalEnded: lambda s, e: _in_incident(s, lambda i: replace(i, approval=None)),
+    ev.ApprovalEnded: lambda s, e: _in_incident(
+        s, lambda i: replace(i, approval=None, vetoed=i.vetoed or e.outcome == "vetoed")
+    ),
     ev.FloorSet: lambda s, e: replace(s, floor=e if e.version is not None else None),
     ev.SchemaRead: _schema_read,
     ev.PauseSet: lambda s, e: replace(s, pause=e),

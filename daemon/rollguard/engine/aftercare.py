@@ -71,7 +71,7 @@ class Aftercare:
         self._restarted_for = incident.id
         awake = sorted((m for m in snapshot.managed if m.started), key=lambda m: (m.healthy_routable, m.id))
         summary = f"the restored release does no better yet: {verdict.sentence}. Its machines are restarted once"
-        await self._endings.remark(incident, summary, snapshot, now)
+        await self._endings.restarting(incident, summary, snapshot, now)
         why = await self._restarts.one_by_one([m.id for m in awake], incident.id, self.policy.rollback)
         if why and self._record.state.incident is not None:
             sentence = f"{verdict.sentence}; restarting its machines stopped: {why}"
@@ -90,4 +90,4 @@ class Aftercare:
         machine = sick.pop()
         why = await self._restarts.restart(machine, incident.id, self.policy.rollback)
         how = f"not restarted: {why}" if why else "restarted, and well again by its checks"
-        await self._endings.remark(incident, f"machine {text.one_line(machine, 40)} was {how}", snapshot, now)
+        await self._endings.restarting(incident, f"machine {text.one_line(machine, 40)} was {how}", snapshot, now)

@@ -95,7 +95,7 @@ class Chores:
             f"nothing was rolled back, and can no longer be approved: {why}",
             case.snapshot,
             now,
-            about=f"approval {outcome}",
+            about="approval",
             severity=Severity.WARNING,
         )
         ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome=outcome, reason=why)

@@ -62,7 +62,7 @@ class Consent:
         now = self._clock.now()
         summary = f"vetoed by {by}: {reason}. Nothing is rolled back"
         page = self._guard.endings.page(
-            incident.id, summary, self._guard.watch.snapshot, now, about="approval vetoed", severity=Severity.WARNING
+            incident.id, summary, self._guard.watch.snapshot, now, about="approval", severity=Severity.WARNING
         )
         ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome="vetoed", by=by, reason=reason)
         await self._guard.record.add(ended, pages=[page])

@@ -52,11 +52,10 @@ class Endings:
             events.append(ev.IncidentClosed(at=now, incident=incident.id, outcome=verdict.result, sentence=summary))
         await self._record.add(*events, pages=[page])
 
-    async def remark(self, incident: Incident, summary: str, snapshot: Snapshot, now: float) -> None:
-        """Something that people should know in the middle of an incident."""
-        await self._record.add(
-            pages=[self.page(incident.id, summary, snapshot, now, about="remark", severity=Severity.WARNING)]
-        )
+    async def restarting(self, incident: Incident, summary: str, snapshot: Snapshot, now: float) -> None:
+        """Machines are restarted in the middle of an incident, or were."""
+        page = self.page(incident.id, summary, snapshot, now, about="restart", severity=Severity.WARNING)
+        await self._record.add(pages=[page])
 
     async def overtaken(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
         """Somebody shipped something else while the restored release was still being verified."""

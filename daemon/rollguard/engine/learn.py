@@ -86,9 +86,7 @@ class Learner:
         await self.open()
         baseline = Baseline(digest, how="recorded")
         for block in blocks:
-            baseline = baseline.with_block(
-                Block(digest, block.start, block.end, block.shares, block.times), settings
-            )
+            baseline = baseline.with_block(Block(digest, block.start, block.end, block.shares, block.times), settings)
         await self._keep(baseline)
         return baseline
 

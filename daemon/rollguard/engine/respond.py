@@ -65,7 +65,8 @@ class Responder:
         else:
             incident_id = incident.id
         observe = decision.mode is Mode.OBSERVE
-        asked = self._ask(incident_id, decision, candidate, now) if decision.approvable and not observe else None
+        asked = None if observe else self._ask(incident, incident_id, decision, candidate, now)
+        open_question = asked or (incident.approval if incident else None)
         did = "would-rollback" if observe and decision.would_roll_back else "would-page" if observe else "page"
         decided = self._decided(incident_id, did, decision, candidate, now)
         page = messages.page(
@@ -80,16 +81,17 @@ class Responder:
             warnings=decision.warnings,
             target=decision.target,
             snapshot=snapshot,
-            more=[approvals.how(self.policy, asked)] if asked else [],
+            more=[approvals.how(self.policy, open_question)] if open_question else [],
         )
         self._observed |= about
         await self._record.add(*opened, decided, *([asked] if asked else []), pages=[] if observe else [page])
 
     def _ask(
-        self, incident: str, decision: PageDecision, candidate: DigestRecord, now: float
+        self, known: Incident | None, incident: str, decision: PageDecision, candidate: DigestRecord, now: float
     ) -> ev.ApprovalAsked | None:
-        """The question to a person that goes with a page."""
-        if decision.target is None:
+        """The question to a person that goes with a page: one at a time, and never again after a no."""
+        answered = known is not None and (known.approval is not None or known.vetoed)
+        if not decision.approvable or decision.target is None or answered:
             return None
         return approvals.ask(self.policy, incident, candidate, decision.target, decision.sentence, now)
 

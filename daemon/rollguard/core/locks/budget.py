@@ -22,6 +22,7 @@ def cooldown(case: Case, now: float) -> str | None:
 
 
 def budget(case: Case, now: float) -> str | None:
+    """Once for a release, and not more often than that in a day."""
     limits, rollbacks = case.policy.interlocks, case.state.rollbacks
     mine = sum(r.candidate == case.candidate.digest for r in rollbacks)
     if mine >= limits.per_release:

@@ -7,6 +7,7 @@ from rollguard.core.lifecycle import DigestRecord
 
 
 def migration(case: Case, now: float) -> str | None:
+    """Every release that going back would undo must be known to leave the database as the target needs it."""
     migration = case.policy.interlocks.migration
     if migration is None:
         return None

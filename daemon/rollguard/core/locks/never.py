@@ -12,6 +12,7 @@ def deploying(case: Case, now: float) -> str | None:
 
 
 def there_already(case: Case, now: float) -> str | None:
+    """There is nothing to do."""
     if case.target is None:
         return None
     managed = case.snapshot.managed
@@ -20,6 +21,7 @@ def there_already(case: Case, now: float) -> str | None:
 
 
 def no_image(case: Case, now: float) -> str | None:
+    """What cannot be pulled cannot be gone back to."""
     if case.target is None or case.resolvable:
         return None
     why = "is gone from the registry" if case.resolvable is False else "could not be looked up"
@@ -42,6 +44,7 @@ def no_rows(case: Case, now: float) -> str | None:
 
 
 def unseen(case: Case, now: float) -> str | None:
+    """What was not seen lately is not known."""
     age_s = now - case.snapshot.at
     if age_s <= 3 * case.policy.platform_every_s + 10.0:
         return None

@@ -8,11 +8,13 @@ from rollguard.core.case import Case, named
 
 
 def pause(case: Case, now: float) -> str | None:
+    """The hand brake."""
     pause = case.state.pause
     return f"paused by {pause.by} since {text.clock(pause.at)}: {pause.reason}" if pause else None
 
 
 def hold(case: Case, now: float) -> str | None:
+    """A person is at it: a hotfix is on its way."""
     hold = case.state.hold
     if hold is None or now >= hold.until:
         return None

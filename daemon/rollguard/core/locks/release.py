@@ -7,6 +7,7 @@ from rollguard.core.case import Case, named
 
 
 def release_age(case: Case, now: float) -> str | None:
+    """What ran well for so long did not break by itself."""
     age_s = now - (case.candidate.full_at or case.candidate.first_seen_at)
     limit_s = case.policy.interlocks.release_age_s
     if age_s <= limit_s:
@@ -28,6 +29,7 @@ def onset(case: Case, now: float) -> str | None:
 
 
 def not_proven(case: Case, now: float) -> str | None:
+    """Only what somebody saw run clean is worth going back to."""
     if case.target is None:
         return f"no proven release to go back to: {case.no_target}"
     if case.target.proven_at is None:
@@ -45,6 +47,7 @@ def learning(case: Case, now: float) -> str | None:
 
 
 def quarantine(case: Case, now: float) -> str | None:
+    """Never twice for one digest."""
     past = [r for r in case.state.rollbacks if r.candidate == case.candidate.digest]
     if not past:
         return None

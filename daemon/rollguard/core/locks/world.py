@@ -11,6 +11,7 @@ from rollguard.core.surroundings import AGAIN_S, Address
 
 
 def clock(case: Case, now: float) -> str | None:
+    """A clock behind the journal dates nothing: until it has passed, nothing is acted on."""
     if case.clock_behind_s <= 0:
         return None
     return f"the clock is {text.seconds(case.clock_behind_s)} behind the journal's newest entry"

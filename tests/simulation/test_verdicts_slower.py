@@ -1,0 +1,141 @@
+"""A release that is slower than the one before it, judged by comparison.
+
+The shipped policy and two rules more: half as slow again is taken back, a fifth is for people to consider. The guard
+itself has learnt what the good release does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from rollguard.core import events as ev
+from rollguard.core.policy import Action, Compared, Comparing, Policy, Quantile, Rule
+from tests.simulation.shop import BEGINS_S, POLICY, Shop, first, image, open_shop
+from tests.simulation.stage import GOOD
+
+SLOW = image("SLOW", latency_s=0.12 * 1.8)
+SLOWER = image("SLOWER", latency_s=0.12 * 1.3)
+SAME = image("SAME", latency_s=0.12, boots_in_s=0.4)
+IMAGES = (GOOD, SLOW, SLOWER, SAME)
+LEARNS_MINUTES = 6.0
+
+
+def slower(name: str, factor: float, over_s: float, then: Action) -> Rule:
+    latency = Quantile(key="traffic.latency", q=0.95, over_s=over_s, limit=0.0, above=True, min_count=100)
+    return Rule(name=name, condition=Compared(of=latency, factor=factor), then=then, cite="Consider Rollback: slower")
+
+
+COMPARING: Policy = replace(
+    POLICY,
+    rules=(
+        *POLICY.rules,
+        slower("slower-by-half", 1.5, 60.0, Action.ROLLBACK),
+        slower("slower-by-a-fifth", 1.2, 300.0, Action.PAGE),
+    ),
+    comparing=Comparing(block_s=60.0, blocks=24, settle_s=30.0),
+)
+
+
+def test_a_release_whose_p95_is_80_percent_slower_is_taken_back_by_comparison() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.stage.deploy(SLOW)
+        await shop.wait(9)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING)
+    books.takes_back(SLOW)
+    (decided,) = [e for e in books.of(ev.Decided) if e.decision == "rollback"]
+    assert decided.trigger == "relative rule"
+    assert "1.5 times as slow tolerated" in decided.sentence
+    assert first(books, ev.GoalSet) - BEGINS_S - 60 * LEARNS_MINUTES <= 120
+    assert "restored" in books.pages[-1]
+
+
+def test_a_restored_release_that_is_slower_than_it_used_to_be_is_not_called_restored() -> None:
+    """What made the new release slow makes the old one slow as well: its own baseline tells."""
+
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.stage.deploy(SLOW)
+        await shop.ended()
+        for machine in shop.machines:
+            shop.town.mood(machine, latency_s=0.12 * 1.8)
+        await shop.wait(4)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING)
+    assert books.rolled_back == [SLOW.digest]
+    assert [e.result for e in books.of(ev.Verified)][:1] == ["not better"]
+
+
+def test_30_percent_slower_is_paged_to_be_considered_and_nothing_is_touched() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.stage.deploy(SLOWER)
+        await shop.wait(9)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING)
+    books.leaves_alone(pages=1)
+    assert books.fired == {"slower-by-a-fifth"}
+
+
+def test_what_was_learnt_survives_a_restart_of_the_guard() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.die_and_rise()
+        await shop.wait(0.5)
+        await shop.stage.deploy(SLOW)
+        await shop.wait(5)
+
+    open_shop(story, images=IMAGES, policy=COMPARING).takes_back(SLOW)
+
+
+def test_a_guard_that_has_learnt_nothing_yet_compares_nothing_and_says_so() -> None:
+    said: list[str] = []
+
+    async def story(shop: Shop) -> None:
+        await shop.stage.deploy(SLOW)
+        await shop.wait(4)
+        said.extend(f.sentence for f in shop.guard.findings if f.rule.name == "slower-by-half")
+
+    open_shop(story, images=IMAGES, policy=COMPARING).leaves_alone()
+    assert "nothing to compare with yet" in said[0]
+
+
+def test_a_release_is_not_compared_while_it_settles() -> None:
+    """Each machine is twice as slow for the first 25 seconds after its start, as after a cold one."""
+
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.stage.deploy(SAME)
+        await all_cold(shop, 25.0)
+        await shop.wait(6)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING)
+    books.leaves_alone()
+    assert not books.fired
+
+
+def test_a_restart_of_all_machines_is_not_slower_than_before_it() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.wait(LEARNS_MINUTES)
+        await shop.stage.deploy(SAME)
+        await shop.wait(3)
+        for machine in shop.machines:
+            await shop.machine(machine, "restart")
+        await all_cold(shop, 25.0)
+        await shop.wait(5)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING)
+    books.leaves_alone()
+    assert not books.fired
+
+
+async def all_cold(shop: Shop, for_s: float) -> None:
+    """Every machine is slow for a while."""
+    await shop.until(lambda: all(shop.stage.host.app_of(m) for m in shop.machines))
+    for machine in shop.machines:
+        shop.town.mood(machine, latency_s=0.3)
+    await asyncio.sleep(for_s)
+    for machine in shop.machines:
+        shop.town.mood(machine)
