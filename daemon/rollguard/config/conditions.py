@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,19 @@ from rollguard.config.problems import Wrong, shown
 from rollguard.config.quantity import Dimension, in_dimension
 from rollguard.config.signals import Directory, Unit, asks_edge
 from rollguard.config.yamltext import Path
-from rollguard.core.policy import Condition, Crashed, Failing, Quantile, Ratio, Reported, Threshold
-from rollguard.core.signals import HttpSignal, JsonSignal, PlatformSignal, ScrapeSignal, Signal
+from rollguard.core.policy import Compared, Condition, Crashed, Failing, Quantile, Ratio, Reported, Threshold
+from rollguard.core.signals import (
+    CountSignal,
+    JourneySignal,
+    JsonSignal,
+    PlatformSignal,
+    ProbeSignal,
+    PrometheusSignal,
+    Signal,
+)
 
+NO_LIMIT = (math.inf, True)
+"""Of what is compared with a baseline."""
 _SHARE = Unit(1.0, Dimension.RATIO, "%")
 _TIME = Unit(1.0, Dimension.TIME, "ms")
 _RATIO = re.compile(r"\s*(\S+)\s+/\s+(\S+)\s*")
@@ -47,6 +58,11 @@ class Asked:
             return in_dimension(quantity, unit.dimension, unit=unit.suffix), above
         return None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit is written down, and not left to a baseline."""
+        return self.written.above is not None or self.written.below is not None
+
     def share(self) -> tuple[float, bool] | None:
         """A limit on a ratio of counts, which lies from 0 to 1 and must be possible to breach."""
         found = self.limit(_SHARE)
@@ -65,8 +81,9 @@ def _failing(asked: Asked, written: schema.Rule) -> Made:
     assert written.failing is not None
     with asked.complaining("signal"):
         signal = asked.directory.signal(written.signal)
-        if signal is not None and not isinstance(signal, HttpSignal | JsonSignal):
-            raise Wrong("'failing' is about an http or json signal", wanted="an http or json signal")
+        if signal is not None and not isinstance(signal, ProbeSignal):
+            wanted = "an http, json or journey signal"
+            raise Wrong(f"'failing' is about {wanted}", wanted=wanted)
         run = written.failing
         return Failing(signal=written.signal, k=run.k, of=run.of), signal
     return None
@@ -96,26 +113,46 @@ def threshold_of(asked: Asked, for_s: float) -> tuple[Threshold | None, Signal |
     assert key is not None
     with asked.complaining("value"):
         found = asked.directory.entry(key)
-        if found and not isinstance(found[0], JsonSignal):
-            raise Wrong("'value' is a number of a json signal", wanted="a number of a json signal")
+        if found and not _is_number(*found):
+            wanted = "a number of a json or prometheus signal, or the time of a journey's step"
+            raise Wrong(f"'value' is {wanted}", wanted=wanted)
         limit = asked.limit(asked.directory.units[key]) if found else None
         if found and limit:
             return Threshold(key=key, limit=limit[0], above=limit[1], for_s=for_s), found[0]
     return None, None
 
 
+def _is_number(signal: Signal, within: str) -> bool:
+    in_store = isinstance(signal, PrometheusSignal) and within in signal.values
+    return in_store or isinstance(signal, JsonSignal | JourneySignal)
+
+
+def _compared(asked: Asked, written: schema.Rule, made: tuple[Ratio | Quantile | None, Signal | None]) -> Made:
+    """As it stands, or against the baseline where the rule says so."""
+    of, signal = made
+    worse = written.worse_than_baseline
+    if of is None:
+        return None
+    if worse is None:
+        return of, signal
+    if worse.factor is None and worse.add is None:
+        asked.complaints.value((*asked.path, "worse_than_baseline"), "needs factor, add, or both")
+    if worse.add is not None and isinstance(of, Quantile):
+        asked.complaints.key((*asked.path, "worse_than_baseline", "add"), "'add' is for ratios; a time has a factor")
+    return Compared(of=of, factor=worse.factor or 1.0, add=worse.add or 0.0), signal
+
+
 def _ratio(asked: Asked, written: schema.Rule) -> Made:
     assert written.over is not None
     assert written.min_requests is not None
-    condition, signal = ratio_of(asked, written.over, written.min_requests, written.for_ or 0.0)
-    return (condition, signal) if condition else None
+    return _compared(asked, written, ratio_of(asked, written.over, written.min_requests, written.for_ or 0.0))
 
 
 def ratio_of(asked: Asked, over_s: float, min_count: float, for_s: float) -> tuple[Ratio | None, Signal | None]:
     """A limit on one counter over another, and the signal of the first; nothing when it is not sound."""
     text = asked.written.ratio
     assert text is not None
-    limit = asked.share()
+    limit = asked.share() if asked.is_limited else NO_LIMIT
     with asked.complaining("ratio"):
         wanted = "two counters such as traffic.errors / traffic.requests"
         found = _RATIO.fullmatch(text)
@@ -139,8 +176,8 @@ def ratio_of(asked: Asked, over_s: float, min_count: float, for_s: float) -> tup
 
 def _counter(asked: Asked, key: str, offset: int) -> Signal | None:
     found = asked.directory.entry(key, offset)
-    if found and not (isinstance(found[0], ScrapeSignal) and found[1] in found[0].counters):
-        raise Wrong(f"{shown(key)} is not a counter of a scrape signal", wanted="two counters", offset=offset)
+    if found and not (isinstance(found[0], CountSignal) and found[1] in found[0].counters):
+        raise Wrong(f"{shown(key)} is not a counter of a signal", wanted="two counters", offset=offset)
     return found[0] if found else None
 
 
@@ -151,12 +188,12 @@ def _quantile(asked: Asked, written: schema.Rule) -> Made:
     assert written.min_requests is not None
     if not 0 < asked_of.q < 1:
         asked.complaints.value((*asked.path, "quantile", "q"), "a quantile lies between 0% and 100%")
-    limit = asked.limit(_TIME)
+    limit = asked.limit(_TIME) if asked.is_limited else NO_LIMIT
     with asked.complaining("quantile", "of"):
         found = asked.directory.entry(asked_of.of)
-        if found and not (isinstance(found[0], ScrapeSignal) and found[1] in found[0].histograms):
-            message = f"{shown(asked_of.of)} is not a histogram of a scrape signal"
-            raise Wrong(message, wanted="a histogram of a scrape signal")
+        if found and not (isinstance(found[0], CountSignal) and found[1] in found[0].histograms):
+            message = f"{shown(asked_of.of)} is not a histogram of a signal"
+            raise Wrong(message, wanted="a histogram of a scrape or prometheus signal")
         if found is None or limit is None:
             return None
         _check_window(asked, written.over, found[0].every_s)
@@ -169,7 +206,7 @@ def _quantile(asked: Asked, written: schema.Rule) -> Made:
             min_count=written.min_requests,
             for_s=written.for_ or 0.0,
         )
-        return condition, found[0]
+        return _compared(asked, written, (condition, found[0]))
     return None
 
 

@@ -9,22 +9,24 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rollguard.config import schema, sources
+from rollguard.config.channels import Notify, to_channels
 from rollguard.config.complaints import Complaints, complain
+from rollguard.config.interlocks import Interlocks, to_interlocks
 from rollguard.config.problems import Wrong, shown
 from rollguard.config.rules import to_rule, to_verify_limit
 from rollguard.config.signals import UNITS, Directory, Unit, secret, to_signal
 from rollguard.config.yamltext import Path
-from rollguard.core import channels as core_channels
 from rollguard.core import policy as core
 from rollguard.core import signals as core_signals
 from rollguard.core.model import Mode
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "target": schema.Target,
-    "interlocks": schema.Interlocks,
+    "interlocks": Interlocks,
     "rollback": schema.Rollback,
     "verify": schema.Verify,
-    "notify": schema.Notify,
+    "notify": Notify,
+    "reports": schema.Reports,
     "heartbeat": schema.Heartbeat,
     "artifacts": schema.Artifacts,
 }
@@ -45,13 +47,19 @@ def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
     sound = {
         name: model.model_validate(data.get(name, {}))
         for name, model in _SECTIONS.items()
-        if (name,) not in bad and (name in data or name not in {"target", "heartbeat"})
+        if (name,) not in bad and (name in data or name not in {"target", "heartbeat", "reports"})
     }
     target = _target(sound.get("target"), complaints)
     verify = _verify(sound.get("verify"), directory, complaints)
-    interlocks = _interlocks(sound.get("interlocks"), complaints)
+    limits = sound.get("interlocks")
+    interlocks = to_interlocks(limits, complaints) if isinstance(limits, Interlocks) else core.Interlocks()
     rollback = _rollback(sound.get("rollback"), complaints)
-    page = _channels(sound.get("notify"), complaints)
+    notify = sound.get("notify")
+    groups = {
+        group: to_channels(getattr(notify, group), group, complaints) if isinstance(notify, Notify) else ()
+        for group in ("page", "tell", "record")
+    }
+    reports = _reports(sound.get("reports"), complaints)
     if complaints.problems or file is None:
         return None
     assert target is not None
@@ -63,7 +71,14 @@ def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
         interlocks=interlocks,
         rollback=rollback,
         verify=verify,
-        page=page,
+        comparing=core.Comparing(
+            block_s=file.comparison.block, blocks=file.comparison.blocks, settle_s=file.comparison.settle
+        ),
+        approval_s=file.approval.expires,
+        reports=reports,
+        page=groups["page"],
+        tell=groups["tell"],
+        record=groups["record"],
         heartbeat=_heartbeat(file.heartbeat),
         artifacts=core.Artifacts(dir=file.artifacts.dir, keep_s=file.artifacts.keep),
         runbook=file.runbook or "",
@@ -107,9 +122,18 @@ def _directory(written: object, bad: set[Path], complaints: Complaints) -> Direc
         if ("signals", name) not in bad:
             signal = sources.Signal.model_validate(raw)
             signals[name] = to_signal(name, signal, complaints)
-            values = signal.json_.values.items() if signal.json_ else ()
-            units |= {f"{name}.{key}": UNITS[value.unit] for key, value in values}
+            units |= _units(name, signal, signals[name])
     return Directory(signals, units)
+
+
+def _units(name: str, written: sources.Signal, signal: core_signals.Signal | None) -> dict[str, Unit]:
+    """The unit of every number that a ``value`` rule may be about."""
+    units = {key: value.unit for key, value in written.json_.values.items()} if written.json_ else {}
+    if written.prometheus:
+        units |= {key: value.unit for key, value in written.prometheus.values.items()}
+    if isinstance(signal, core_signals.JourneySignal):
+        units |= {step.name: "s" for step in signal.steps}
+    return {f"{name}.{key}": UNITS[unit] for key, unit in units.items()}
 
 
 def _rules(written: object, bad: set[Path], directory: Directory, complaints: Complaints) -> list[core.Rule]:
@@ -147,38 +171,12 @@ def _verify(written: BaseModel | None, directory: Directory, complaints: Complai
         except Wrong as wrong:
             complaints.value(path, wrong)
             continue
-        if signal is not None and not isinstance(signal, core_signals.HttpSignal | core_signals.JsonSignal):
-            complaints.value(path, Wrong("only an http or json signal can be required", wanted="a probe"))
+        if signal is not None and not isinstance(signal, core_signals.ProbeSignal):
+            complaints.value(path, Wrong("only an http, json or journey signal can be required", wanted="a probe"))
     found = (to_verify_limit(i, w, written.settle, directory, complaints) for i, w in enumerate(written.limits))
     limits = tuple(limit for limit in found if limit)
-    return core.Verify(settle_s=written.settle, require=written.require, limits=limits)
-
-
-def _interlocks(written: BaseModel | None, complaints: Complaints) -> core.Interlocks:
-    if not isinstance(written, schema.Interlocks):
-        return core.Interlocks()
-    path: Path = ("interlocks",)
-    for key, length in (("proven_after", written.proven_after),):
-        if length > written.release_age:
-            message = f"{key} is longer than release_age"
-            complaints.value((*path, key), Wrong(message, wanted="as short as release_age"))
-    return core.Interlocks(
-        release_age_s=written.release_age,
-        onset_after_release=written.onset == "after_release",
-        proven_after_s=written.proven_after,
-        furthest_releases=written.furthest.releases,
-        furthest_age_s=written.furthest.age,
-        migration=_migration(written.migration),
-        cooldown_s=written.cooldown,
-        per_release=written.budget.per_release,
-        per_day=written.budget.per_day,
-    )
-
-
-def _migration(written: schema.Migration | None) -> core.Migration | None:
-    if written is None:
-        return None
-    return core.Migration(label=written.label, allow=written.allow, unknown_blocks=written.unknown == "block")
+    restart = "restart" in written.otherwise
+    return core.Verify(settle_s=written.settle, restart=restart, require=written.require, limits=limits)
 
 
 def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollback:
@@ -195,6 +193,9 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
             complaints.value((*path, key), Wrong(f"{key} is longer than {longer}", wanted=f"as short as {longer}"))
     return core.Rollback(
         first=written.first.machines,
+        first_wait_s=written.first.wait,
+        go_on_unclear=written.first.on_unclear == "go_on",
+        restart_sick=written.restart_sick,
         max_unavailable=written.max_unavailable,
         healthy_floor=written.healthy_floor,
         wait_timeout_s=written.wait_timeout,
@@ -204,21 +205,12 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
     )
 
 
-def _channels(written: BaseModel | None, complaints: Complaints) -> tuple[core_channels.Channel, ...]:
-    channels: list[core_channels.Channel] = []
-    for index, channel in enumerate(written.page if isinstance(written, schema.Notify) else ()):
-        path: Path = ("notify", "page", index)
-        if (channel.pagerduty is None) == (channel.webhook is None):
-            complaints.value(path, "a channel is either pagerduty or webhook")
-        elif (duty := channel.pagerduty) is not None:
-            within = (*path, "pagerduty")
-            key = secret("routing_key", duty.routing_key_env, duty.routing_key_file, within, complaints)
-            channels += [core_channels.PagerDuty(routing_key=key, url=duty.url)] if key else []
-        elif (hook := channel.webhook) is not None:
-            signing = secret("secret", hook.secret_env, hook.secret_file, (*path, "webhook"), complaints)
-            channels += [core_channels.Webhook(url=hook.url, secret=signing)] if signing else []
-    return tuple(channels)
-
-
 def _heartbeat(written: schema.Heartbeat | None) -> core.Heartbeat | None:
     return core.Heartbeat(url=written.url, every_s=written.every) if written and written.url else None
+
+
+def _reports(written: BaseModel | None, complaints: Complaints) -> core.Reports | None:
+    if not isinstance(written, schema.Reports):
+        return None
+    token = secret("token", written.token_env, written.token_file, ("reports",), complaints)
+    return core.Reports(token=token) if token else None

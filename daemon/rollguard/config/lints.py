@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action, Failing, Policy, Quantile, Ratio, Rule, Threshold
-from rollguard.core.signals import HttpSignal, JsonSignal, Scope, ScrapeSignal
+from rollguard.core.signals import CountSignal, ProbeSignal, Scope
 
 
 def lints(policy: Policy) -> list[str]:
@@ -69,7 +69,7 @@ def _scraped(policy: Policy, rule: Rule) -> str:
     match rule.condition:
         case Ratio(bad=key) | Quantile(key=key):
             signal = policy.signal(key.partition(".")[0])
-            assert isinstance(signal, ScrapeSignal)
+            assert isinstance(signal, CountSignal)
             return "edge" if signal.machine_label is None else "machines"
         case _:
             return ""
@@ -79,7 +79,7 @@ def _probes_edge(policy: Policy, rule: Rule) -> bool:
     if not isinstance(rule.condition, Failing) or not rule.quorum.or_edge:
         return False
     signal = policy.signal(rule.condition.signal)
-    return isinstance(signal, HttpSignal | JsonSignal) and Scope.EDGE in signal.scopes
+    return isinstance(signal, ProbeSignal) and Scope.EDGE in signal.scopes
 
 
 def _people(policy: Policy) -> Iterator[str]:

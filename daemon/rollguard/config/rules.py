@@ -13,7 +13,7 @@ from rollguard.config.signals import Directory, asks_edge
 from rollguard.config.yamltext import Path
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action, Quorum, Ratio, Rule, Threshold
-from rollguard.core.signals import HttpSignal, JsonSignal, Scope, Signal
+from rollguard.core.signals import ProbeSignal, Scope, Signal
 
 VERIFY_REQUESTS_MIN = 20
 
@@ -25,19 +25,21 @@ class Form:
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
     limited: bool = False
+    compared: bool = False
 
 
 FORMS: Mapping[str, Form] = {
     "failing": Form(needs=("signal",), may=("on",)),
     "value": Form(needs=("for",), may=("on",), limited=True),
-    "ratio": Form(needs=("over", "min_requests"), may=("for",), limited=True),
-    "quantile": Form(needs=("over", "min_requests"), may=("for",), limited=True),
+    "ratio": Form(needs=("over", "min_requests"), may=("for",), limited=True, compared=True),
+    "quantile": Form(needs=("over", "min_requests"), may=("for",), limited=True, compared=True),
     "crashed": Form(needs=("signal",), may=("on",)),
     "report": Form(),
 }
 VERIFY_FORMS: Mapping[str, Form] = {"value": Form(limited=True), "ratio": Form(limited=True)}
 _ALWAYS = {"name", "then", "mode", "cite"}
 _LIMITS = ("above", "below")
+_COMPARED = "worse_than_baseline"
 
 
 def to_rule(index: int, written: schema.Rule, directory: Directory, complaints: Complaints) -> Rule | None:
@@ -89,13 +91,14 @@ def _form(path: Path, written: schema.VerifyLimit, forms: Mapping[str, Form], co
         return None
     form = forms[named[0]]
     problems = len(complaints.problems)
-    limits = [key for key in _LIMITS if key in given]
+    able = (*_LIMITS, *((_COMPARED,) if form.compared else ()))
+    limits = [key for key in able if key in given]
     if form.limited and len(limits) != 1:
-        complaints.value(path, f"a {named[0]} needs either 'above' or 'below'")
+        complaints.value(path, f"a {named[0]} needs either {listed(shown(key) for key in able)}")
     for key in form.needs:
         if key not in given:
             complaints.value((*path, key), f"a {named[0]} rule needs {shown(key)}")
-    belong = {named[0], *form.needs, *form.may, *(_LIMITS if form.limited else ()), *_ALWAYS}
+    belong = {named[0], *form.needs, *form.may, *(able if form.limited else ()), *_ALWAYS}
     for key in sorted(given - belong):
         complaints.key((*path, key), f"{shown(key)} does not belong to a {named[0]} rule")
     return named[0] if len(complaints.problems) == problems else None
@@ -112,7 +115,7 @@ def _quorum(asked: Asked, on: schema.On | None, signal: Signal | None) -> Quorum
     if on.or_ and not edge:
         message = "the signal does not ask the edge; add edge to its scope"
         asked.complaints.value((*path, "or"), message)
-    edge_only = isinstance(signal, HttpSignal | JsonSignal) and Scope.MACHINE not in signal.scopes
+    edge_only = isinstance(signal, ProbeSignal) and Scope.MACHINE not in signal.scopes
     if edge_only and "machines" in on.model_fields_set:
         asked.complaints.value((*path, "machines"), "the signal asks only the edge, so no machine can agree")
     return Quorum(machines=on.machines, or_edge=on.or_ is not None)

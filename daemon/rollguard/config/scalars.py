@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
@@ -130,6 +132,63 @@ def _url_or_off(value: object) -> str:
     return "" if value == "" else _url(value)
 
 
+def _points(value: object) -> float:
+    """Percentage points as a difference of ratios."""
+    return quantity.in_dimension(quantity.quantity(value), quantity.Dimension.POINTS, unit="pp")
+
+
+def _factor(value: object) -> float:
+    wanted = "a factor above 1, such as 1.5"
+    try:
+        factor = _number(value)
+    except Wrong as wrong:
+        raise Wrong(f"must be {wanted}", wanted=wanted) from wrong
+    if not 1 < factor <= 100:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    return factor
+
+
+def _instant(value: object) -> float:
+    wanted = "an instant such as 2026-11-27T00:00Z"
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
+    except ValueError:
+        at = None
+    if at is None:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    if at.tzinfo is None:
+        raise Wrong("has no time zone; write Z or +01:00 behind it", wanted=wanted)
+    return at.timestamp()
+
+
+def _time_of_day(value: object) -> float:
+    found = isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value, re.ASCII)
+    if not found:
+        raise Wrong('must be a time of day such as "18:00", in quotes', wanted="a time of day")
+    return int(found[1]) * 3600.0 + int(found[2]) * 60.0
+
+
+def _zone(value: object) -> str:
+    wanted = "a time zone such as Europe/Berlin or UTC"
+    try:
+        ZoneInfo(value if isinstance(value, str) else "")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Wrong(f"must be {wanted}", wanted=wanted) from error
+    return str(value)
+
+
+def _repo_or_off(value: object) -> str:
+    if value == "" or (isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}", value)):
+        return value
+    raise Wrong("must be a repository such as owner/name", wanted="a repository such as owner/name")
+
+
+def _channel_or_off(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"(#?[A-Za-z0-9_-]{1,80})?", value, re.ASCII):
+        return value
+    raise Wrong('must be a channel such as "#engineering", in quotes', wanted="a channel")
+
+
 def _run(value: object) -> Run:
     wanted = "a run such as 3 in a row, or 3 of 5"
     found = isinstance(value, str) and re.fullmatch(r"(\d{1,3}) +(?:in a row|of +(\d{1,3}))", value, re.ASCII)
@@ -178,4 +237,11 @@ UrlOrOff = Annotated[str, BeforeValidator(_url_or_off), as_written(type="string"
 Folder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
 Series = Annotated[Selector, PlainValidator(selector), WithJsonSchema({"type": "string"})]
 InARow = Annotated[Run, PlainValidator(_run), as_written(type="string", pattern=r"^\d+ +(in a row|of +\d+)$")]
+Points = Annotated[float, BeforeValidator(_points), as_written(type="string", pattern=r"^\d+(\.\d+)?pp$")]
+Factor = Annotated[float, BeforeValidator(_factor), as_written(type="number", exclusiveMinimum=1)]
+Instant = Annotated[float, BeforeValidator(_instant), as_written(type="string", pattern=r"^\d{4}-\d\d-\d\dT")]
+TimeOfDay = Annotated[float, BeforeValidator(_time_of_day), as_written(type="string", pattern=r"^\d\d:\d\d$")]
+Zone = Annotated[str, BeforeValidator(_zone), as_written(type="string")]
+RepoOrOff = Annotated[str, BeforeValidator(_repo_or_off), as_written(type="string", pattern="^([^/]+/[^/]+)?$")]
+ChannelOrOff = Annotated[str, BeforeValidator(_channel_or_off), as_written(type="string")]
 InTime = Annotated[Times, PlainValidator(_times), as_written(type="string", pattern=r"^\d+ +in +\S+$")]

@@ -12,11 +12,15 @@ from pydantic import WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from rollguard.config.channels import Notify
+from rollguard.config.interlocks import Interlocks
 from rollguard.config.scalars import (
     VARIABLE_SCHEMA,
     Count,
     Duration,
     EnvName,
+    Factor,
+    Flag,
     Folder,
     InARow,
     Interval,
@@ -26,9 +30,9 @@ from rollguard.config.scalars import (
     Link,
     Name,
     Percent,
+    Points,
     Positive,
     Text,
-    Url,
     UrlOrOff,
 )
 from rollguard.config.section import Section, doc, need
@@ -48,6 +52,13 @@ class On(Section):
 
     machines: Percent = doc("Share of the release's machines that must breach together, such as 50%.", default="50%")
     or_: Literal["edge"] | None = doc("Fire as well when the edge alone breaches.", alias="or")
+
+
+class WorseThanBaseline(Section):
+    """How much worse than the proven release is too much: `factor`, `add` (of a ratio), or both."""
+
+    factor: Factor | None = doc("So many times as much, or as slow: 1.5.")
+    add: Points | None = doc("So many percentage points on top: 1pp.")
 
 
 class QuantileOf(Section):
@@ -76,6 +87,9 @@ class Rule(VerifyLimit):
     failing: InARow | None = doc("Failed probes of an http or json signal: `3 in a row`, or `3 of 5`.")
     crashed: InTime | None = doc("A machine ended unasked that often: `2 in 5m`. Of a platform signal.")
     quantile: QuantileOf | None = doc("A quantile of a histogram, over the time `over`.")
+    worse_than_baseline: WorseThanBaseline | None = doc(
+        "Fires when a ratio or quantile is so much worse than under the proven release; instead of above or below."
+    )
     report: tuple[Name, ...] | None = doc("Kinds of reports, by people or systems, that fire at once.", min_length=1)
     above: Limit | None = doc("Fires above this limit. In the unit of what it limits: 1%, 3000ms, or a bare number.")
     below: Limit | None = doc("Fires below this limit. In the unit of what it limits: 99%, 3000ms, or a bare number.")
@@ -98,46 +112,14 @@ class Target(Section):
     token_file: Text | None = doc("File that holds the platform's token; read at each use.")
 
 
-class Furthest(Section):
-    """How far back a rollback may go."""
-
-    releases: Count = doc("At most so many releases back.", default=1, ge=1, le=100)
-    age: Positive = doc("Never to a release older than this.", default="7d")
-
-
-class Migration(Section):
-    """Never past a database migration that is not known to be compatible."""
-
-    label: Text = need("Label of the image that says what the build needs of the database.")
-    allow: tuple[Text, ...] = need("Values of the label with which going back is safe.", min_length=1)
-    unknown: Literal["block", "allow"] = doc("What a missing label means.", default="block")
-
-
-class Budget(Section):
-    """The most automatic rollbacks, over rolling time."""
-
-    per_release: Count = doc("Per release: 1, or 0 for none. Never two for one bad release.", default=1, le=1)
-    per_day: Count = doc("In 24 hours.", default=3, le=100)
-
-
-class Interlocks(Section):
-    """Reasons not to act although a rule fires; a person is paged instead."""
-
-    release_age: Positive = doc("Older than this, it was not the release: page.", default="24h")
-    onset: Literal["after_release", "any"] = doc(
-        "`after_release`: what was broken before the deploy pages; `any`: it does not matter.", default="after_release"
-    )
-    proven_after: Positive = doc("A release is proven once it ran clean for so long.", default="10m")
-    furthest: Furthest = doc("How far back a rollback may go.", default=Furthest())
-    migration: Migration | None = doc("Which releases must not be undone because of their database migration.")
-    cooldown: Duration = doc("Least time between two automatic rollbacks.", default="30m")
-    budget: Budget = doc("The most automatic rollbacks.", default=Budget())
-
-
 class First(Section):
     """The machines that go back first, before the rest."""
 
     machines: Count = doc("How many.", default=1, ge=1, le=100)
+    wait: Positive = doc("How long they may take to show that they do better than the rest.", default="90s")
+    on_unclear: Literal["hold", "go_on"] = doc(
+        "Where that could not be told: `hold` asks a person, `go_on` goes on.", default="hold"
+    )
 
 
 class Rollback(Section):
@@ -150,43 +132,18 @@ class Rollback(Section):
     stability: Duration = doc("How long a machine must stay healthy to count as updated.", default="15s")
     pause_between: Duration = doc("Pause between a machine going healthy and the next going down.", default="10s")
     deadline: Positive = doc("Longest time for the whole rollback; then people take over.", default="15m")
+    restart_sick: Flag = doc("Restart a machine that fails alone: one an hour, never below the floor.", default=False)
 
 
 class Verify(Section):
     """How the restored release is judged."""
 
     settle: Positive = doc("For how long.", default="5m")
-    require: tuple[Text, ...] = doc("Probes (http or json signals) that must succeed.", default=())
+    require: tuple[Text, ...] = doc("Probes (http, json or journey signals) that must succeed.", default=())
     limits: tuple[VerifyLimit, ...] = doc('The runbook\'s "check for" list.', default=())
-
-
-class PagerDuty(Section):
-    """A PagerDuty service, by its Events v2 integration."""
-
-    routing_key_env: EnvName | None = doc("Environment variable that holds the routing key.")
-    routing_key_file: Text | None = doc("File that holds the routing key.")
-    url: Url = doc("Where events go.", default="https://events.pagerduty.com/v2/enqueue")
-
-
-class Webhook(Section):
-    """A signed webhook, with Standard Webhooks headers."""
-
-    url: Url = need("Where pages go.")
-    secret_env: EnvName | None = doc("Environment variable that holds the signing secret.")
-    secret_file: Text | None = doc("File that holds the signing secret.")
-
-
-class Channel(Section):
-    """One way to reach a person: `pagerduty` or `webhook`."""
-
-    pagerduty: PagerDuty | None = doc("A PagerDuty service.")
-    webhook: Webhook | None = doc("A signed webhook.")
-
-
-class Notify(Section):
-    """Whom to tell."""
-
-    page: tuple[Channel, ...] = doc("Where pages go; all of them.", default=())
+    otherwise: tuple[Literal["restart", "page"], ...] = doc(
+        "Where it does no better: `restart` its machines once, then `page`.", default=("restart", "page"), min_length=1
+    )
 
 
 class Heartbeat(Section):
@@ -203,6 +160,27 @@ class Artifacts(Section):
     keep: Positive = doc("How long records are kept.", default="30d")
 
 
+class Comparison(Section):
+    """How the proven release is remembered, for rules with `worse_than_baseline`."""
+
+    block: Positive = doc("Length of one block of its past.", default="5m")
+    blocks: Count = doc("How many blocks count.", default=24, ge=1, le=288)
+    settle: Duration = doc("A machine's first moments on an image, which are not compared.", default="30s")
+
+
+class Approval(Section):
+    """A person's yes to a proposed rollback."""
+
+    expires: Positive = doc("How long the question stays open.", default="15m")
+
+
+class Reports(Section):
+    """Who may report a release over HTTP."""
+
+    token_env: EnvName | None = doc("Environment variable that holds the secret that reports are signed with.")
+    token_file: Text | None = doc("File that holds the secret that reports are signed with.")
+
+
 class PolicyFile(Section):
     """A Rollguard policy: one app under guard, and the runbook of its team as data."""
 
@@ -216,6 +194,9 @@ class PolicyFile(Section):
     rules: tuple[Rule, ...] = need("The thresholds of the runbook.", min_length=1, max_length=RULES_MAX)
     interlocks: Interlocks = doc("Reasons not to act.", default=Interlocks())
     rollback: Rollback = doc("How to go back.", default=Rollback())
+    comparison: Comparison = doc("How the proven release is remembered.", default=Comparison())
+    approval: Approval = doc("A person's yes.", default=Approval())
+    reports: Reports | None = doc("Reports over HTTP. Without it, only the command line reports.")
     verify: Verify = doc("How the restored release is judged.", default=Verify())
     notify: Notify = doc("Whom to tell.", default=Notify())
     heartbeat: Heartbeat | None = doc("A dead man's switch.")

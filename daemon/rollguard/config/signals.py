@@ -7,21 +7,27 @@ from dataclasses import dataclass
 
 from rollguard.config import sources
 from rollguard.config.complaints import Complaints
+from rollguard.config.journeys import to_steps
 from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.quantity import Dimension, duration_text
 from rollguard.config.yamltext import Path
+from rollguard.core.patterns import pattern
 from rollguard.core.signals import (
     HttpSignal,
+    JourneySignal,
     JsonSignal,
     JsonValue,
+    LogsSignal,
     PlatformSignal,
+    PrometheusSignal,
+    Query,
     Scope,
     ScrapeSignal,
     SecretRef,
     Signal,
 )
 
-KINDS = ("http", "json", "scrape", "platform")
+KINDS = ("http", "json", "journey", "scrape", "prometheus", "logs", "platform")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,10 @@ def names_of(signal: Signal) -> list[str]:
             return [value.name for value in signal.values]
         case ScrapeSignal():
             return [*signal.counters, *signal.histograms]
+        case PrometheusSignal():
+            return [*signal.counters, *signal.histograms, *signal.values]
+        case JourneySignal():
+            return [step.name for step in signal.steps]
         case _:
             return []
 
@@ -89,11 +99,11 @@ def names_of(signal: Signal) -> list[str]:
 def asks_edge(signal: Signal) -> bool:
     """Whether some readings of the signal are of the edge."""
     match signal:
-        case HttpSignal() | JsonSignal():
+        case HttpSignal() | JsonSignal() | JourneySignal():
             return Scope.EDGE in signal.scopes
-        case ScrapeSignal():
+        case ScrapeSignal() | PrometheusSignal():
             return signal.machine_label is None
-        case PlatformSignal():
+        case PlatformSignal() | LogsSignal():
             return False
 
 
@@ -105,7 +115,9 @@ def to_signal(name: str, written: sources.Signal, complaints: Complaints) -> Sig
         message = f"a signal has exactly one of {', '.join(KINDS)}"
         complaints.key((*path, given[1]) if given else path, message)
         return None
-    probe, within = written.http or written.json_ or written.scrape, (*path, given[0])
+    within = (*path, given[0])
+    asked = (written.http, written.json_, written.journey, written.scrape, written.prometheus, written.logs)
+    probe = next((one for one in asked if one is not None), None)
     if probe is not None and probe.timeout >= written.every:
         message = f"timeout ({duration_text(probe.timeout)}) must be shorter than every"
         complaints.value((*within, "timeout"), Wrong(message, wanted="shorter than every"))
@@ -115,6 +127,12 @@ def to_signal(name: str, written: sources.Signal, complaints: Complaints) -> Sig
         return _json(name, written.every, written.json_, within, complaints)
     if written.scrape:
         return _scrape(name, written.every, written.scrape, within, complaints)
+    if written.journey:
+        return _journey(name, written.every, written.journey, within, complaints)
+    if written.prometheus:
+        return _prometheus(name, written.every, written.prometheus, within, complaints)
+    if written.logs:
+        return _logs(name, written.every, written.logs, within, complaints)
     return PlatformSignal(name=name, every_s=written.every)
 
 
@@ -147,9 +165,52 @@ def _json(name: str, every_s: float, probe: sources.JsonProbe, path: Path, compl
     )
 
 
-def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complaints: Complaints) -> ScrapeSignal:
-    if not page.counters and not page.histograms:
-        complaints.value(path, "a scrape signal needs counters or histograms")
+def _journey(name: str, every_s: float, journey: sources.Journey, path: Path, complaints: Complaints) -> JourneySignal:
+    return JourneySignal(
+        name=name,
+        every_s=every_s,
+        scopes=frozenset(map(Scope, journey.scope)),
+        timeout_s=journey.timeout,
+        steps=to_steps(journey.steps, path, complaints),
+    )
+
+
+def _logs(name: str, every_s: float, logs: sources.Logs, path: Path, complaints: Complaints) -> LogsSignal:
+    for index, text in enumerate(logs.match):
+        try:
+            pattern(text)
+        except ValueError as error:
+            complaints.value((*path, "match", index), Wrong(str(error), wanted="a regular expression"))
+    return LogsSignal(name=name, every_s=every_s, timeout_s=logs.timeout, match=logs.match)
+
+
+def _prometheus(
+    name: str, every_s: float, store: sources.Prometheus, path: Path, complaints: Complaints
+) -> PrometheusSignal:
+    _check_series(store, path, complaints)
+    if not store.counters and not store.histograms and not store.values:
+        complaints.value(path, "a prometheus signal needs counters, histograms or values")
+    for key in store.values:
+        if key in store.counters or key in store.histograms:
+            complaints.key((*path, "values", key), f"{shown(key)} is the name of a counter or histogram already")
+    if store.max_age < every_s:
+        complaints.value((*path, "max_age"), Wrong("max_age is shorter than every", wanted="as long as every"))
+    return PrometheusSignal(
+        name=name,
+        every_s=every_s,
+        url=store.url,
+        timeout_s=store.timeout,
+        counters=store.counters,
+        histograms=store.histograms,
+        values={key: Query(value.query, UNITS[value.unit].scale) for key, value in store.values.items()},
+        machine_label=None if store.machine_label == "none" else store.machine_label,
+        token=secret("token", store.token_env, store.token_file, path, complaints, required=False),
+        counts_probes=store.counts_probes,
+        max_age_s=store.max_age,
+    )
+
+
+def _check_series(page: sources.Scrape | sources.Prometheus, path: Path, complaints: Complaints) -> None:
     for key, series in page.histograms.items():
         if key in page.counters:
             complaints.key((*path, "histograms", key), f"{shown(key)} is the name of a counter already")
@@ -157,6 +218,12 @@ def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complai
             wanted = "the series of a histogram, which ends in _bucket"
             message = f"a histogram is read from its buckets; write {series.name}_bucket"
             complaints.value((*path, "histograms", key), Wrong(message, wanted=wanted))
+
+
+def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complaints: Complaints) -> ScrapeSignal:
+    if not page.counters and not page.histograms:
+        complaints.value(path, "a scrape signal needs counters or histograms")
+    _check_series(page, path, complaints)
     return ScrapeSignal(
         name=name,
         every_s=every_s,
