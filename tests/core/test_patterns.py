@@ -51,7 +51,7 @@ def test_a_usual_pattern_passes(text: str) -> None:
     ],
 )
 def test_a_pattern_that_may_take_for_ever_is_refused_with_the_reason(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match="^[^\n]+$") as refused:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
         pattern(text)
     assert why in str(refused.value)
 

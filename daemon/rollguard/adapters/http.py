@@ -83,6 +83,8 @@ class AiohttpTransport:
     ) -> HttpAnswer:
         async with self._open().request(method, url, headers=headers, data=body, allow_redirects=False) as response:
             head = {name.lower(): value for name, value in response.headers.items()}
+            if cookies := response.headers.getall("Set-Cookie", ()):
+                head["set-cookie"] = "\n".join(cookies)
             content, whole = await _read(response, max_bytes, what)
             answer = HttpAnswer(response.status, head, content)
             if not whole:

@@ -29,6 +29,11 @@ def _release(seen: e.FullyDeployed) -> str:
     return f"v{seen.version} ({digest})" if seen.version else digest
 
 
+def _by(who: str, why: str) -> str:
+    """`` by ann: the reason``, as far as both are known."""
+    return (f" by {who}" if who else "") + (f": {why}" if why else "")
+
+
 def _once(outcome: str, sentence: str) -> str:
     """The outcome and the sentence, which often begins with it."""
     return sentence if sentence.startswith(outcome) else f"{outcome}: {sentence}"
@@ -50,6 +55,7 @@ _STEPS = {
     "release_complete": "mark the release row complete",
     "release_failed": "mark the release row failed",
     "update": "update machine",
+    "restart": "restart machine",
 }
 _DECISIONS = {
     "rollback": "roll back",
@@ -79,6 +85,19 @@ _TABLE: dict[type[e.Event], Callable[[Any], Said]] = {
     e.StepIntended: lambda x: (INFO, f"about to {_step(x)}"),
     e.StepDone: _of_step_done,
     e.StepFailed: lambda x: (WARNING, f"could not {_step(x)}: {x.error}"),
+    e.FirstJudged: lambda x: (
+        INFO if x.result == "better" else WARNING,
+        f"the first machine on the old image, {x.result}: {x.sentence}",
+    ),
+    e.ApprovalAsked: lambda x: (WARNING, f"a person may approve going back until {text.clock(x.until)}: {x.sentence}"),
+    e.ApprovalEnded: lambda x: (WARNING, f"the question is closed, {x.outcome}{_by(x.by, x.reason)}"),
+    e.FloorSet: lambda x: (
+        WARNING,
+        (f"never below v{x.version} from now on" if x.version is not None else "the release floor is lifted")
+        + _by(x.by, x.reason),
+    ),
+    e.SchemaRead: lambda x: (INFO, f"the app sees database schema {x.schema}"),
+    e.BaselineLoaded: lambda x: (INFO, f"a recording of {x.blocks} blocks is what well means{_by(x.by, x.reason)}"),
     e.GoalEnded: lambda x: (INFO if x.outcome == "restored" else ERROR, f"rollback {x.outcome}: {x.sentence}"),
     e.Verified: lambda x: (INFO if x.result == "restored" else WARNING, f"verified, {x.result}: {x.sentence}"),
     e.IncidentClosed: lambda x: (INFO, f"incident {x.incident} is over: {_once(x.outcome, x.sentence)}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from rollguard.adapters.http import USER_AGENT, Saturated, TooLarge, excerpt
@@ -15,7 +15,7 @@ from rollguard.ports import Clock, Fleet, HttpAnswer, Transport
 INSTANCE_HEADER = "fly-force-instance-id"
 """Fly's proxy sends a request with this header to that machine and to no other."""
 
-_HEADERS = {"User-Agent": USER_AGENT, "Cache-Control": "no-cache"}
+HEADERS = {"User-Agent": USER_AGENT, "Cache-Control": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +39,20 @@ async def probe_all(
     signal: HttpSignal | JsonSignal, transport: Transport, fleet: Fleet, clock: Clock, max_bytes: int
 ) -> Sequence[Probe]:
     """One probe per subject of the signal's scopes, all at once; none takes longer than the signal's timeout."""
-    subjects = fleet.started if Scope.MACHINE in signal.scopes else ()
-    if Scope.EDGE in signal.scopes:
-        subjects = (*subjects, EDGE)
-    return await asyncio.gather(*(_probe(signal, transport, subject, clock, max_bytes) for subject in subjects))
+    asked = subjects(signal.scopes, fleet)
+    return await asyncio.gather(*(_probe(signal, transport, subject, clock, max_bytes) for subject in asked))
+
+
+def subjects(scopes: Set[Scope], fleet: Fleet) -> tuple[str, ...]:
+    """Whom to ask: each started machine, the edge, or both."""
+    machines = fleet.started if Scope.MACHINE in scopes else ()
+    return (*machines, EDGE) if Scope.EDGE in scopes else machines
 
 
 async def _probe(
     signal: HttpSignal | JsonSignal, transport: Transport, subject: str, clock: Clock, max_bytes: int
 ) -> Probe:
-    headers = _HEADERS if subject == EDGE else _HEADERS | {INSTANCE_HEADER: subject}
+    headers = HEADERS if subject == EDGE else HEADERS | {INSTANCE_HEADER: subject}
     answer, too_large, value, gap = None, False, 0.0, None
     try:
         answer = await transport.request(

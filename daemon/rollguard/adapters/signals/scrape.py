@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rollguard.adapters.http import USER_AGENT, status_error
 from rollguard.adapters.secrets import authorization, read_secret
 from rollguard.adapters.signals import openmetrics
+from rollguard.adapters.signals.matching import bucket_bound, matcher
 from rollguard.adapters.signals.probing import cause
 from rollguard.core.counters import CounterBook, Sample, TooMany
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.signals import Matcher, ScrapeSignal, Selector
+from rollguard.core.signals import ScrapeSignal, Selector
 from rollguard.errors import BadAnswer, GuardError
 from rollguard.ports import Clock, Fleet, Transport
 
@@ -42,7 +42,7 @@ class ScrapeSource:
         self._transport = transport
         self._environ = environ
         self._selectors = [
-            (f"{signal.name}.{name}", selector, _matcher(selector), is_histogram)
+            (f"{signal.name}.{name}", selector, matcher(selector.matchers), is_histogram)
             for table, is_histogram in ((signal.counters, False), (signal.histograms, True))
             for name, selector in table.items()
         ]
@@ -127,7 +127,7 @@ class ScrapeSource:
         for key, selector, matches, is_histogram in self._selectors:
             if not subject or name not in _names(selector, is_histogram) or not matches(labels):
                 continue
-            bound = _bound(labels) if is_histogram else math.inf
+            bound = bucket_bound(labels) if is_histogram else math.inf
             kept = sorted(item for item in labels.items() if item[0] != "le" or not is_histogram)
             yield key, subject, f"{name}{kept}", bound
 
@@ -151,25 +151,3 @@ def _names(selector: Selector, is_histogram: bool) -> tuple[str, ...]:
     if selector.name.endswith(suffix):
         return (selector.name,)
     return (selector.name + suffix,) if is_histogram else (selector.name, selector.name + suffix)
-
-
-def _bound(labels: Mapping[str, str]) -> float:
-    bound = float(labels.get("le", ""))
-    if math.isnan(bound):
-        raise ValueError("le is not a number")
-    return bound
-
-
-def _matcher(selector: Selector) -> Callable[[Mapping[str, str]], bool]:
-    """All of a selector's matchers as one test; a missing label counts as empty, as in PromQL."""
-    tests = [_test(matcher) for matcher in selector.matchers]
-    return lambda labels: all(test(labels) for test in tests)
-
-
-def _test(matcher: Matcher) -> Callable[[Mapping[str, str]], bool]:
-    label, value = matcher.label, matcher.value
-    if matcher.op in {"=", "!="}:
-        equal = matcher.op == "="
-        return lambda labels: (labels.get(label, "") == value) is equal
-    pattern, positive = re.compile(value), matcher.op == "=~"
-    return lambda labels: (pattern.fullmatch(labels.get(label, "")) is not None) is positive
