@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rollguard.core import events as ev
+from rollguard.core.baseline import Baseline, Block, Share
 from rollguard.core.conditions import Situation
 from rollguard.core.explain import asks_for, closeness, explain_incident, explain_now, lines_now
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action, Threshold
+from rollguard.core.status import target_object
 from tests.builders import (
     BAD,
+    GOOD,
     NOON,
     a_case,
     a_finding,
@@ -144,3 +148,23 @@ def test_a_past_decision_is_retold_with_its_numbers_and_what_held_it() -> None:
         "    policy     0123456789ab",
     ]
     assert explain_incident(history, "i-9") == []
+
+
+def test_what_a_release_is_compared_with_is_said_with_its_age_and_how_it_is_known() -> None:
+    blocks = tuple(Block(GOOD, end - 300, end, {"errors": Share(1.0, 1000.0)}) for end in (NOON - 600, NOON - 300))
+    known = Baseline(GOOD, blocks, "recorded")
+    seen = a_situation(case=a_case(), baseline=known)
+    data = explain_now(seen, replace(evidence(), baseline=known), NOON)
+    assert data["baseline"] == target_object(seen, (), NOON)["status"]["baseline"]
+    shown = data["baseline"]
+    assert (shown["version"], shown["blocks"], shown["requests"], shown["how"]) == (41, 2, 2000, "recorded")
+    assert (shown["from"], shown["to"]) == ("2026-08-21T11:45:00Z", "2026-08-21T11:55:00Z")
+    (line,) = [line for line in lines_now(data) if line.startswith("compared with: ")]
+    assert line.startswith("compared with: v41 (900d900d900d): 2 blocks of 2000 requests, recorded, the newest 5 m old")
+    json.dumps(data)
+
+
+def test_without_a_baseline_nothing_is_said_to_be_compared() -> None:
+    data = explain_now(a_situation(case=a_case()), evidence(), NOON)
+    assert data["baseline"] is None
+    assert not [line for line in lines_now(data) if line.startswith("compared with")]

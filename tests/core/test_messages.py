@@ -68,6 +68,7 @@ def test_a_page_of_a_held_rollback_says_everything_a_person_needs_at_night() -> 
             "not-responding",
             f"{decision.findings[0].sentence} [Immediate: not responding] (shop.yaml:14)",
         ),
+        ("not-responding figures", "value 3, since 11:59:50Z"),
         ("not-responding machines", "m1, m2, m3 and m4"),
         ("held by pause", "paused by ann since 11:59:00Z: fire drill"),
         ("note: hold", "ann holds it"),

@@ -46,7 +46,10 @@ class App:
 
     def __init__(self, seed: object, rps: float, *, blips: bool = True, base_errors: float = 0.001) -> None:
         self.dice = dice = random.Random(f"app {seed}")
-        between = lambda low, high: math.exp(dice.uniform(math.log(low), math.log(high)))
+
+        def between(low: float, high: float) -> float:
+            return math.exp(dice.uniform(math.log(low), math.log(high)))
+
         self._rps, self._errors = rps, base_errors
         self._median, self._sigma, self._tail = between(0.02, 0.12), dice.uniform(0.5, 0.9), dice.uniform(0, 0.03)
         self._level = _Wanders(dice, dice.uniform(0.02, 0.10), between(120, 900))
@@ -126,12 +129,10 @@ def baseline_of(app: App, policy: Policy, blocks: int = 24) -> Baseline:
         scrapes = [app.scrape() for _ in range(BLOCK_SCRAPES)]
         total, end = sum(s.requests for s in scrapes), NOON - (blocks - 1 - number) * BLOCK_SCRAPES * EVERY_S
         if isinstance(condition.of, Ratio):
-            what = {"shares": {name: Share(sum(s.errors for s in scrapes), total)}}
+            learnt.append(Block(GOOD, end - 300, end, shares={name: Share(sum(s.errors for s in scrapes), total)}))
         else:
-            what = {
-                "times": {name: Times(_cumulative([sum(b) for b in zip(*(s.buckets for s in scrapes), strict=True)]))}
-            }
-        learnt.append(Block(GOOD, end - BLOCK_SCRAPES * EVERY_S, end, **what))
+            buckets = _cumulative([sum(b) for b in zip(*(s.buckets for s in scrapes), strict=True)])
+            learnt.append(Block(GOOD, end - 300, end, times={name: Times(buckets)}))
     return Baseline(GOOD, tuple(learnt))
 
 
@@ -150,11 +151,12 @@ def watched(
     slower: float = 1.0,
     errors: float = 0.0,
     onset_s: float = 0.0,
+    until_s: float = math.inf,
     minutes: float = 30,
 ) -> Iterator[tuple[float, Finding]]:
     """A release of the app at noon: how long ago that was, and what the rule says then, three times a scrape.
 
-    From ``onset_s`` on it is so many times slower, or has so many errors more. Its first seconds are cold.
+    From ``onset_s`` to ``until_s`` it is so many times slower, or has so many errors more. Its first seconds are cold.
     """
     policy = policy_of(condition)
     baseline = baseline_of(app, policy)
@@ -165,9 +167,9 @@ def watched(
     rule: Rule = policy.rules[0]
     for number in range(int(minutes * 60 / EVERY_S)):
         began = number * EVERY_S
-        times = slower if began >= onset_s else 1.0
-        heat = cold if began < cold_s else 1.0
-        windows.add(_readings(app.scrape(times * heat, errors if began >= onset_s else 0.0), NOON + began))
+        bad = onset_s <= began < until_s
+        times = (slower if bad else 1.0) * (cold if began < cold_s else 1.0)
+        windows.add(_readings(app.scrape(times, errors if bad else 0.0), NOON + began))
         for look in (0.0, 5.0, 10.0):
             since = began + EVERY_S + look
             yield since, judge(rule, evidence, NOON + since)
@@ -175,16 +177,18 @@ def watched(
 
 def _readings(scrape: Scrape, start: float) -> list[Reading]:
     end = start + EVERY_S
-    count = lambda key, value: Reading(key=f"traffic.{key}", subject="m1", at=end, since=start, value=float(value))
-    slow = Reading(
-        key="traffic.latency",
-        subject="m1",
-        at=end,
-        since=start,
-        value=scrape.requests,
-        buckets=_cumulative(scrape.buckets),
-    )
-    return [count("requests", scrape.requests), count("errors", scrape.errors), slow]
+    counted = {"requests": scrape.requests, "errors": scrape.errors, "latency": scrape.requests}
+    return [
+        Reading(
+            key=f"traffic.{key}",
+            subject="m1",
+            at=end,
+            since=start,
+            value=float(value),
+            buckets=_cumulative(scrape.buckets) if key == "latency" else (),
+        )
+        for key, value in counted.items()
+    ]
 
 
 def fires_after_s(release: Iterator[tuple[float, Finding]]) -> float | None:

@@ -12,12 +12,14 @@ import pytest
 
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
 from rollguard.core.events import Event, PageFailed, PageQueued, PageSent, Recorded
-from rollguard.core.pages import Page
+from rollguard.core.pages import Kind, Page
 from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, Outbox, back_off_s
 from rollguard.engine.record import Record
 from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Vitals
 from tests.virtual_time import EPOCH, run, wall_clock
+
+ALERTS = frozenset({Kind.ALERT})
 
 
 class VirtualClock:
@@ -36,17 +38,20 @@ class VirtualClock:
 class Channel:
     """A notifier that answers from a script, its last line for ever, and remembers when it was asked what."""
 
+    kinds = ALERTS
+
     def __init__(self, name: str, *script: Exception | float | None) -> None:
         self.name = name
         self.script = list(script) or [None]
         self.asked: list[tuple[float, str]] = []
 
-    async def send(self, page: Page) -> None:
+    async def send(self, page: Page, thread: str = "") -> str:
         self.asked.append((round(asyncio.get_running_loop().time(), 3), page.summary))
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, Exception):
             raise answer
         await asyncio.sleep(answer or 0.0)
+        return ""
 
 
 @dataclass
@@ -58,7 +63,7 @@ class World:
     told: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.record = Record(self.journal, [c.name for c in self.channels], Vitals(), [self._hear])
+        self.record = Record(self.journal, {c.name: ALERTS for c in self.channels}, Vitals(), [self._hear])
         self.outbox = Outbox(self.journal, {c.name: c for c in self.channels}, VirtualClock(), self.record)
 
     def _hear(self, recorded: Recorded) -> None:

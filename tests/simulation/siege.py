@@ -179,7 +179,8 @@ class Aftermath:
 
     @property
     def pages(self) -> list[str]:
-        return [e.summary for e in self.of(ev.PageQueued)]
+        """What woke or told people, without the work that is due afterwards."""
+        return [e.summary for e in self.of(ev.PageQueued) if e.kind == "alert"]
 
     @property
     def rows(self) -> list[tuple[int, str]]:

@@ -13,7 +13,7 @@ from rollguard.adapters.signals.registry import build_sources
 from rollguard.core import events as ev
 from rollguard.core.lifecycle import TargetState, replay
 from rollguard.core.model import Mode
-from rollguard.core.pages import Page
+from rollguard.core.pages import Kind, Page
 from rollguard.core.policy import Action, Failing, Interlocks, Policy, Quorum, Rollback, Rule, Target, Verify
 from rollguard.core.signals import HttpSignal, PlatformSignal, Scope, SecretRef
 from rollguard.engine.guard import Guard
@@ -180,7 +180,7 @@ class Stage:
         life, clock, vitals = Life(), MovableClock(self.watches), Vitals()
         transport = Wire(life, self.api, self.users, self._one_way_s, self.trouble)
         platform = FlyPlatform(APP, FlyClient(transport, policy.target.token, ENVIRON), clock)
-        record = Record(SlowJournal(self.disk, life, self.full.write), ["pager"], vitals)
+        record = Record(SlowJournal(self.disk, life, self.full.write), {"pager": frozenset({Kind.ALERT})}, vitals)
         watch = Watch(policy, platform, record, clock, vitals, lambda reading: None)
         guard = Guard(policy, watch, platform, record, clock, vitals, limit)
 

@@ -45,7 +45,7 @@ def outcomes(history: list[ev.Event]) -> list[str]:
 
 
 def pages(history: list[ev.Event]) -> list[str]:
-    return [e.summary for e in history if isinstance(e, ev.PageQueued)]
+    return [e.summary for e in history if isinstance(e, ev.PageQueued) and e.kind == "alert"]
 
 
 def test_a_bad_release_is_rolled_back_machine_by_machine_and_verified() -> None:

@@ -7,12 +7,18 @@ itself has learnt what the good release does.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
+from statistics import NormalDist
 
 from rollguard.core import events as ev
+from rollguard.core.model import Reading
 from rollguard.core.policy import Action, Compared, Comparing, Policy, Quantile, Rule
+from rollguard.core.recording import Look, Recording, Runs, recorded
+from rollguard.localfly.counters import BOUNDS_S
 from tests.simulation.shop import BEGINS_S, POLICY, Shop, first, image, open_shop
 from tests.simulation.stage import GOOD
+from tests.virtual_time import EPOCH
 
 SLOW = image("SLOW", latency_s=0.12 * 1.8)
 SLOWER = image("SLOWER", latency_s=0.12 * 1.3)
@@ -88,6 +94,43 @@ def test_what_was_learnt_survives_a_restart_of_the_guard() -> None:
         await shop.wait(5)
 
     open_shop(story, images=IMAGES, policy=COMPARING).takes_back(SLOW)
+
+
+def test_a_recording_of_the_good_release_is_compared_with_at_once() -> None:
+    """Half an hour of it, made yesterday and loaded by a person who vouches for it."""
+    said: list[str] = []
+
+    async def story(shop: Shop) -> None:
+        said.append(
+            await shop.acts.adopt("ann", "recorded yesterday", None, recorded(a_recording(shop.machines), COMPARING))
+        )
+        await shop.stage.deploy(SLOW)
+        await shop.wait(4)
+
+    books = open_shop(story, images=IMAGES, policy=COMPARING, proven=False)
+    books.takes_back(SLOW)
+    assert "24 blocks of 28800 requests, recorded" in said[0]
+    (loaded,) = books.of(ev.BaselineLoaded)
+    assert (loaded.digest, loaded.blocks, loaded.by, loaded.reason) == (GOOD.digest, 24, "ann", "recorded yesterday")
+
+
+def a_recording(machines: list[str]) -> Recording:
+    """20 requests a second on the good release, as long as they take."""
+    start = EPOCH - 86400.0
+    runs = {machine: Runs(GOOD.digest, start - 3600.0, True) for machine in machines}
+    below = {bound: NormalDist().cdf(math.log(bound / 0.12) / 0.5) for bound in BOUNDS_S}
+    each = 300.0 / len(machines)
+    buckets = (*((bound, each * part) for bound, part in below.items()), (math.inf, each))
+    readings = [
+        Reading(
+            key="traffic.latency", subject=m, at=start + 15 * n, since=start + 15 * (n - 1), value=each, buckets=buckets
+        )
+        for n in range(1, 121)
+        for m in machines
+    ]
+    return Recording(
+        target=COMPARING.target.name, policy="", at=start, looks=(Look(start, runs),), readings=tuple(readings)
+    )
 
 
 def test_a_guard_that_has_learnt_nothing_yet_compares_nothing_and_says_so() -> None:

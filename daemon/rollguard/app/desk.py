@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+from rollguard.adapters.recording import read_recording
 from rollguard.app.reload import Reloader, refusal
 from rollguard.app.target import Target
+from rollguard.core.policy import Policy
+from rollguard.core.recording import Recorded, recorded
 from rollguard.errors import PolicyError, Refused
 
 Args = Mapping[str, Any]
@@ -29,7 +34,11 @@ class Desk:
             "hold": self._hold,
             "report": self._report,
             "adopt": self._adopt,
+            "approve": self._approve,
+            "veto": self._veto,
+            "floor": self._floor,
             "rollback": self._rollback,
+            "bundle": self._bundle,
             "reload": self._reload,
         }
 
@@ -63,8 +72,19 @@ class Desk:
         kind = _optional(args, "kind", str) or ""
         return _said(await self._target(args).acts.report(by, _reason(args), kind, _version(args)))
 
+    async def _approve(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).consent.approve(by, _reason(args)))
+
+    async def _veto(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).consent.veto(by, _reason(args)))
+
+    async def _floor(self, args: Args, by: str) -> Answer:
+        return _said(await self._target(args).acts.floor(by, _reason(args), _version(args)))
+
     async def _adopt(self, args: Args, by: str) -> Answer:
-        return _said(await self._target(args).acts.adopt(by, _reason(args), _version(args)))
+        path, target = _optional(args, "baseline", str), self._target(args)
+        known = await asyncio.to_thread(_recorded, Path(path), target.guard.policy) if path is not None else None
+        return _said(await target.acts.adopt(by, _reason(args), _version(args), known))
 
     async def _rollback(self, args: Args, by: str) -> Answer:
         overrides = args.get("overrides", [])
@@ -73,6 +93,10 @@ class Desk:
         dry_run = _optional(args, "dry_run", bool) or False
         acts = self._target(args).acts
         return dataclasses.asdict(await acts.rollback(by, _reason(args), _version(args), overrides, dry_run=dry_run))
+
+    async def _bundle(self, args: Args, by: str) -> Answer:
+        made = await self._target(args).bundler.by_hand(_optional(args, "incident", str))
+        return {"path": str(made.path), "incident": made.incident, "files": list(made.files)}
 
     async def _reload(self, args: Args, by: str) -> Answer:
         try:
@@ -92,6 +116,11 @@ class Desk:
                 f"this guard has no target {name!r}; it guards {known}" if name else f"which target: {known}?"
             )
         return target
+
+
+def _recorded(path: Path, policy: Policy) -> Recorded:
+    """Takes seconds where it is large: not for the loop that guards. Raises ``Refused``."""
+    return recorded(read_recording(path), policy)
 
 
 def _said(sentence: str) -> Answer:

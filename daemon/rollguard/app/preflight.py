@@ -12,10 +12,10 @@ from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.adapters.secrets import read_secret
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.options import journal_path
-from rollguard.core.channels import PagerDuty, Webhook
+from rollguard.core.channels import Channel, GitHubIssue, PagerDuty, Slack, Webhook
 from rollguard.core.model import EDGE, GapKind, Reading, Snapshot
 from rollguard.core.policy import Policy
-from rollguard.core.signals import ScrapeSignal, SecretRef
+from rollguard.core.signals import CountSignal, SecretRef
 from rollguard.errors import GuardError, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Transport
 
@@ -40,14 +40,23 @@ def missing_secrets(policies: Sequence[Policy], environ: Mapping[str, str]) -> l
 def _secrets(policy: Policy) -> Iterator[tuple[str, SecretRef]]:
     yield f"target {policy.target.name}", policy.target.token
     for signal in policy.signals:
-        if isinstance(signal, ScrapeSignal) and signal.token is not None:
+        if isinstance(signal, CountSignal) and signal.token is not None:
             yield f"signal {signal.name}", signal.token
-    for channel in policy.page:
-        match channel:
-            case PagerDuty(routing_key=key):
-                yield "notify.page pagerduty", key
-            case Webhook(secret=secret):
-                yield "notify.page webhook", secret
+    if policy.reports is not None:
+        yield "reports", policy.reports.token
+    for group, channels in (("page", policy.page), ("tell", policy.tell), ("record", policy.record)):
+        for channel in channels:
+            yield (f"notify.{group} {type(channel).__name__.lower()}", _secret_of(channel))
+
+
+def _secret_of(channel: Channel) -> SecretRef:
+    match channel:
+        case PagerDuty():
+            return channel.routing_key
+        case Webhook():
+            return channel.secret
+        case Slack() | GitHubIssue():
+            return channel.token
 
 
 async def strangers(

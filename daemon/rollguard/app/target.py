@@ -6,35 +6,42 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Never
 
 from rollguard import __version__
 from rollguard.adapters.clock import SystemClock
 from rollguard.adapters.journal.memory import MemoryJournal
 from rollguard.adapters.journal.sqlite import SqliteJournal
-from rollguard.adapters.notify.registry import build_notifiers, channel_names
+from rollguard.adapters.notify.registry import build_notifiers, channel_kinds, channel_names
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.artifacts import ArtifactWriter
+from rollguard.app.bundle import Bundler
 from rollguard.app.options import journal_path
 from rollguard.app.preflight import platform_of
 from rollguard.app.view import View
 from rollguard.core import events as ev
 from rollguard.core.model import Mode, Reading
-from rollguard.core.policy import Policy
-from rollguard.core.status import generation
+from rollguard.core.policy import Policy, SchemaProbe
+from rollguard.core.status import generation, limit_of
+from rollguard.core.surroundings import Board
 from rollguard.engine.acts import Acts
+from rollguard.engine.consent import Consent
 from rollguard.engine.guard import Guard
 from rollguard.engine.heartbeat import beat_forever
 from rollguard.engine.outbox import Outbox
 from rollguard.engine.record import Record
+from rollguard.engine.schema import read_schema
 from rollguard.engine.supervise import Exchangeable, Loop, polls, tick_s, watch_over
+from rollguard.engine.surroundings import LookAround
 from rollguard.engine.watch import Watch
 from rollguard.ports import Transport, Vitals
 from rollguard.telemetry.logs import log_event
 from rollguard.telemetry.metrics import Metrics
 from rollguard.web.health import why_unhealthy, why_unready
 
+SCHEMA_EVERY_S = 30.0
 TICK_S_MIN = 5.0
 """How often ticks are due for the sake of health: one late quarter of a second is no reason to restart a guard."""
 
@@ -52,6 +59,7 @@ class Shared:
     limit: Mode = Mode.ENFORCE
     metrics: Metrics | None = None
     on_event: Callable[[ev.Recorded, str], None] = log_event
+    board: Board = field(default_factory=Board)
 
 
 class Target:
@@ -64,16 +72,18 @@ class Target:
         self._shared = shared
         self._journal = journal
         self._late_told = 0
-        channels = channel_names(policy)
-        self.record = Record(journal, channels, self.vitals, [self._tell])
+        self.record = Record(journal, channel_kinds(policy), self.vitals, [self._tell])
         platform = platform_of(policy, shared.transport, shared.environ, self.clock)
         watch = Watch(policy, platform, self.record, self.clock, self.vitals, self._on_reading)
-        self.guard = Guard(policy, watch, platform, self.record, self.clock, self.vitals, shared.limit)
+        self.around = LookAround(policy, shared.transport, self.clock, shared.board)
+        self.guard = Guard(policy, watch, platform, self.record, self.clock, self.vitals, shared.limit, self.around)
         self.acts = Acts(self.guard, platform, self.clock)
+        self.consent = Consent(self.guard, self.clock)
         self.view = View(self.guard, self.clock, self.vitals)
         notifiers = build_notifiers(policy, shared.transport, shared.environ)
         self.outbox = Outbox(journal, notifiers, self.clock, self.record)
-        self.artifacts = ArtifactWriter(self.guard, platform, journal, shared.data)
+        self.bundler = Bundler(self.guard, self.view, self.vitals, journal, shared.environ, shared.data)
+        self.artifacts = ArtifactWriter(self.guard, platform, journal, shared.data, self.bundler)
         self._changing = Exchangeable(self._loops(policy))
 
     @classmethod
@@ -109,7 +119,7 @@ class Target:
         """Another policy from now on: rules, signals, channels, heartbeat. Raises ``JournalError``."""
         self.guard.obey(policy)
         self._changing.exchange(self._loops(policy))
-        self.record.use(channel_names(policy))
+        self.record.use(channel_kinds(policy))
         self.outbox.use(build_notifiers(policy, self._shared.transport, self._shared.environ))
         self.vitals.reload_error = None
         if self._shared.metrics is not None:
@@ -165,11 +175,22 @@ class Target:
     def _loops(self, policy: Policy) -> dict[str, Loop]:
         sources = build_sources(policy, self._shared.transport, self._shared.environ)
         loops = polls(self.guard.watch, self.record, self.clock, sources)
+        loops["surroundings"] = self.around.look_forever
+        migration = policy.interlocks.migration
+        if migration is not None and migration.probe is not None:
+            probe = migration.probe
+            loops["schema"] = lambda: self._read_schema_forever(probe)
         beat, metrics = policy.heartbeat, self._shared.metrics
         if beat is not None and beat.url:
             told = metrics.heartbeat if metrics is not None else lambda outcome: None
             loops["heartbeat"] = lambda: beat_forever(beat, self._shared.transport, self.clock, self._well, told)
         return loops
+
+    async def _read_schema_forever(self, probe: SchemaProbe) -> Never:
+        """Raises ``JournalError``."""
+        while True:
+            await read_schema(probe, self._shared.transport, self.guard.watch, self.record, self.clock)
+            await asyncio.sleep(SCHEMA_EVERY_S)
 
     def _tell(self, entry: ev.Recorded) -> None:
         """Every event, once it is durable. What fails to listen must not keep the guard from acting."""
@@ -210,10 +231,12 @@ class Target:
             await asyncio.sleep(1.0)
 
     def _levels(self, waiting: int) -> None:
-        self.view.follow()
+        conditions = self.view.follow()
         metrics, vitals = self._shared.metrics, self.vitals
         if metrics is None:
             return
+        metrics.conditions(self.name, conditions)
+        metrics.fleet(self.name, self.guard.watch.snapshot, self.guard.record.state)
         metrics.pages_waiting(self.name, waiting)
         for _ in range(vitals.late_ticks - self._late_told):
             metrics.late_tick(self.name)
@@ -221,4 +244,4 @@ class Target:
         if vitals.last_snapshot_at is not None:
             metrics.snapshot(self.name, vitals.last_snapshot_at)
         for finding in self.guard.findings:
-            metrics.finding(self.name, finding.rule.name, finding.value, finding.limit)
+            metrics.finding(self.name, finding.rule.name, finding.value, limit_of(finding))

@@ -31,9 +31,10 @@ class View:
         self.generation += loaded.hash != self.newest_hash
         self.newest_hash = loaded.hash
 
-    def follow(self) -> None:
-        """Take note of the conditions as they are now."""
+    def follow(self) -> tuple[Condition, ...]:
+        """Take note of the conditions as they are now, and tell them."""
         self._conditions = conditions(self._situation(), self._conditions, self._clock.now())
+        return self._conditions
 
     def status(self) -> dict[str, Any]:
         """The target as an object."""
@@ -59,7 +60,8 @@ class View:
         return guard.case(record, snapshot, self._clock.now()) if snapshot and record else None
 
     def _situation(self) -> Situation:
-        guard = self._guard
+        guard, case = self._guard, self._case()
+        limits, now = guard.policy.interlocks, self._clock.now()
         return Situation(
             policy=guard.policy,
             generation=self.generation,
@@ -68,7 +70,8 @@ class View:
             findings=guard.findings,
             sentence=guard.decision.sentence,
             snapshot=guard.watch.snapshot,
-            case=self._case(),
+            case=case,
+            baseline=guard.learner.baseline(case.candidate.digest, limits, now)[0] if case else None,
             rejected=self._vitals.reload_error,
             journal_error=self._vitals.journal_error,
         )

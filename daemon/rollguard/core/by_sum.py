@@ -120,7 +120,7 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
         return make(RuleState.CLEAR, f"{words}, {limit.near(measured)}")
     if not limit.sure(measured):
         return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: {limit.doubt}")
-    if not judged.lasts(measured, now):
+    if not judged.lasts(measured):
         return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: it has not lasted yet")
     since = judged.held_since(now)
     words = f"{words}, {limit.past(measured)}"
@@ -156,7 +156,7 @@ class _Judged:
             return ratios.ratio_at(replace(self.of, min_count=least), policy, view, windows, at)
         return ratios.quantile_at(replace(self.of, min_count=least), policy, view, windows, at)
 
-    def lasts(self, measured: Measure, now: float) -> bool:
+    def lasts(self, measured: Measure) -> bool:
         """Whether the measure is beyond its limit in every part of what was counted in its window."""
         if self.limit.throughout is None:
             return True

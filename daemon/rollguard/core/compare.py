@@ -22,7 +22,7 @@ from rollguard.core.ratios import Measure, quantile
 REQUESTS_MIN = 50.0
 """A baseline of fewer requests says nothing."""
 
-SURE_Z, PART_Z = 2.6, 1.0
+SURE_Z, PART_Z = 2.6, 0.5
 """By how many standard errors a release must be beyond what is tolerated: in the whole window, and in each part."""
 
 PARTS, PARTS_S_MIN = 3, 45.0

@@ -111,7 +111,10 @@ class DeployEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleChanged(Event):
-    """A rule went from one state to another, with the sentence and the numbers that made it."""
+    """A rule went from one state to another, with the sentence and the numbers that made it.
+
+    ``since`` is the first reading of a breach, ``baseline`` what the release was compared with.
+    """
 
     rule: str
     before: str
@@ -121,6 +124,8 @@ class RuleChanged(Event):
     limit: float | None = None
     scope: str = "release"
     machines: tuple[str, ...] = ()
+    since: float | None = None
+    baseline: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

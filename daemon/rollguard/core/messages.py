@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rollguard.core import text
 from rollguard.core.case import Refusal
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
-from rollguard.core.pages import Page, Severity
-from rollguard.core.policy import Policy
+from rollguard.core.pages import Kind, Page, Severity
+from rollguard.core.policy import Compared, Policy, Quantile, Ratio
 
 OPERATIONS = "https://github.com/rollguard/rollguard/blob/main/docs/operations.md"
 FIELD_MAX = 600
@@ -56,6 +56,8 @@ def page(
     for finding in findings:
         cite = f" [{finding.rule.cite}]" if finding.rule.cite else ""
         details.append((finding.rule.name, f"{finding.sentence}{cite} ({finding.rule.origin})"))
+        if figures := numbers(finding):
+            details.append((f"{finding.rule.name} figures", figures))
         if finding.machines:
             details.append((f"{finding.rule.name} machines", text.listing(finding.machines, most=10)))
     details += [(f"held by {r.name}", r.sentence) for r in refusals]
@@ -78,6 +80,52 @@ def page(
         link=f"{OPERATIONS}#{section(about, findings, refusals)}",
         about=about,
     )
+
+
+def acknowledged(policy: Policy, incident: str, summary: str, at: float) -> Page:
+    """A person answered: nobody else needs to be woken for this alert."""
+    return Page(
+        key=f"rollguard/{policy.target.name}/{incident}",
+        target=policy.target.name,
+        summary=f"{policy.target.name}: {summary}"[:1000],
+        severity=Severity.INFO,
+        at=at,
+        kind=Kind.ACKNOWLEDGE,
+    )
+
+
+def change(policy: Policy, summary: str, at: float, details: Sequence[tuple[str, str]] = ()) -> Page:
+    """Something was done to the app: shown beside alerts, and nobody is woken by it."""
+    return Page(
+        key=f"rollguard/{policy.target.name}/changes",
+        target=policy.target.name,
+        summary=f"{policy.target.name}: {summary}"[:1000],
+        severity=Severity.INFO,
+        at=at,
+        details=tuple((name, value[:FIELD_MAX]) for name, value in details),
+        kind=Kind.CHANGE,
+    )
+
+
+def numbers(finding: Finding) -> str:
+    """``value 36.6 %, limit 10 %, baseline 0.2 %, since 22:18:21Z``, as far as there are any."""
+    show = _unit_of(finding)
+    named = (("value", finding.value), ("limit", finding.limit), ("baseline", finding.baseline))
+    parts = [f"{name} {show(value)}" for name, value in named if value is not None]
+    if finding.since is not None:
+        parts.append(f"since {text.clock(finding.since)}")
+    return ", ".join(parts)
+
+
+def _unit_of(finding: Finding) -> Callable[[float], str]:
+    condition = finding.rule.condition
+    match condition.of if isinstance(condition, Compared) else condition:
+        case Ratio():
+            return text.percent
+        case Quantile():
+            return text.seconds
+        case _:
+            return lambda value: f"{value:g}"
 
 
 def mix(snapshot: Snapshot) -> str:

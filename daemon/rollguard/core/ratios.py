@@ -225,7 +225,7 @@ def _from_first_to_last_s(rows: Sequence[Reading]) -> float:
 def _count(windows: Windows, probe: ProbeSignal, subject: str, start: float, end: float) -> tuple[float, float]:
     """How many requests a probe made, and how many of them were answered with a 5xx."""
     made = [r for r in windows.since(probe.name, subject, start) if r.at <= end and r.gap is None]
-    failed = float(sum("HTTP 5" in r.detail for r in made))
+    failed = float(sum(r.detail.startswith("HTTP 5") for r in made))
     if not isinstance(probe, JourneySignal):
         return float(len(made)), failed
     steps = (windows.since(f"{probe.name}.{step.name}", subject, start) for step in probe.steps)

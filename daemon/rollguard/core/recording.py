@@ -54,10 +54,23 @@ class Recording:
         return max((self.at, *(r[-1].at for r in (self.looks, self.readings) if r)))
 
 
-def digest_of(recording: Recording, wanted: str) -> str | None:
-    """Whose readings to take for the baseline of ``wanted``: its own, else those of what ran alone last."""
-    alone = [look.digest for look in recording.looks if look.digest is not None]
-    return wanted if wanted in alone else alone[-1] if alone else None
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording of ``target`` knows of each digest that ran alone, the one that did so last at the end."""
+
+    target: str
+    blocks: Mapping[str, Sequence[Block]]
+
+    def of(self, digest: str) -> Sequence[Block]:
+        """Its blocks; where it never ran alone, those of what ran alone last."""
+        return self.blocks.get(digest) or next(reversed(list(self.blocks.values())), ())
+
+
+def recorded(recording: Recording, policy: Policy) -> Recorded:
+    """A recording as blocks with what the policy compares."""
+    alone = [look.digest for look in reversed(recording.looks) if look.digest is not None]
+    digests = reversed(dict.fromkeys(alone))
+    return Recorded(recording.target, {digest: blocks_of(recording, digest, policy) for digest in digests})
 
 
 def blocks_of(recording: Recording, digest: str, policy: Policy) -> list[Block]:

@@ -100,6 +100,16 @@ def said(event: ev.Event) -> str:
             return f"machine {event.machine} is healthy on the target"
         case ev.StepDone(kind="release_complete" | "release_failed"):
             return f"release row marked {event.kind.removeprefix('release_')}"
+        case ev.StepDone(kind="restart"):
+            return f"machine {event.machine} was restarted"
+        case ev.FirstJudged():
+            return f"first machine ({event.result}): {event.sentence}"
+        case ev.ApprovalAsked():
+            return f"asked for an approval until {text.clock(event.until)}: {event.sentence}"
+        case ev.ApprovalEnded():
+            return (
+                f"{event.outcome}{f' by {event.by}' if event.by else ''}{f': {event.reason}' if event.reason else ''}"
+            )
         case ev.StepFailed():
             return f"{event.kind} {event.machine} failed: {event.error}".replace("  ", " ")
         case ev.GoalEnded():
@@ -109,6 +119,36 @@ def said(event: ev.Event) -> str:
         case ev.IncidentClosed():
             return f"closed ({event.outcome})"
     return ""
+
+
+def told(event: ev.Event) -> str:
+    """As ``said``, and also what happened around an incident: rules, people, deploys, pages."""
+    match event:
+        case ev.RuleChanged():
+            return f"{event.rule} is {event.after}: {event.sentence}"
+        case ev.DigestSeen():
+            return f"{f'v{event.version} ' if event.version else ''}({text.short(event.digest)}) appears"
+        case ev.FullyDeployed():
+            return f"{f'v{event.version} ' if event.version else ''}({text.short(event.digest)}) runs on every machine"
+        case ev.DeployBegan() | ev.DeployEnded():
+            what = f"deploys ({event.sign})" if isinstance(event, ev.DeployBegan) else "is done deploying"
+            return f"{event.owner or 'somebody'} {what}"
+        case ev.Reported():
+            return f"{event.by} reports {event.kind}: {event.reason}"
+        case ev.PauseSet() | ev.PauseLifted() | ev.HoldSet():
+            did = {ev.PauseSet: "pauses", ev.PauseLifted: "resumes", ev.HoldSet: "holds"}[type(event)]
+            return f"{event.by} {did}: {event.reason}"
+        case ev.PageQueued():
+            return f"{'resolved' if event.resolve else 'paged'}: {event.summary}"
+        case ev.PageFailed(final=True):
+            return f"{event.channel} did not take a page: {event.error}"
+        case ev.ClockJumped():
+            return f"the wall clock moved by {event.by_s:+.1f} s"
+        case ev.TickFailed():
+            return f"could not look: {event.error}"
+        case ev.GuardStarted():
+            return f"the guard starts ({event.version}, mode {event.mode})"
+    return said(event)
 
 
 def _decision(event: ev.Decided) -> str:

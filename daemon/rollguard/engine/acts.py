@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.plan import floor
 from rollguard.core.policy import Reported
-from rollguard.core.recording import Recording
+from rollguard.core.recording import Recorded
 from rollguard.core.targets import by_version
 from rollguard.engine.guard import Guard
 from rollguard.engine.learn import baseline_blocks
@@ -113,15 +112,15 @@ class Acts:
             return f"recorded against {named(record)}, which serves no longer: nothing follows"
         return f"recorded against {named(record)}: rule {rules[0].name} asks for {rules[0].then}"
 
-    async def adopt(self, by: str, reason: str, version: int | None, recording: Recording | None = None) -> str:
+    async def adopt(self, by: str, reason: str, version: int | None, recording: Recorded | None = None) -> str:
         """Declare a release proven: a person vouches for it. A recording is taken as what it does while it is well."""
         record = await self._named_or_serving(version)
         now, by, reason, baseline = self._clock.now(), who(by), why(reason), None
         events: list[ev.Event] = []
         if recording is not None:
             policy = self._guard.policy
-            blocks = await asyncio.to_thread(baseline_blocks, recording, record.digest, policy)
-            baseline = await self._guard.learner.load(record.digest, blocks, policy.comparing)
+            blocks = baseline_blocks(recording, record.digest, policy)
+            baseline = await self._guard.learner.load(record.digest, blocks, policy.comparing, now)
             loaded = len(baseline.blocks)
             events.append(ev.BaselineLoaded(at=now, digest=record.digest, blocks=loaded, by=by, reason=reason))
         events.append(

@@ -6,7 +6,8 @@ import math
 
 from rollguard.core import approvals, messages, text
 from rollguard.core import events as ev
-from rollguard.core.case import Case
+from rollguard.core.case import Case, named
+from rollguard.core.model import Mode
 from rollguard.core.pages import Severity
 from rollguard.engine.endings import Endings
 from rollguard.engine.record import Record
@@ -30,12 +31,26 @@ class Chores:
         self._hold_noted: float | None = None
         self._mixed_since: float | None = None
         self._unseen = False
+        self._served: str | None = None
 
-    async def mind(self, now: float) -> None:
+    async def mind(self, now: float, mode: Mode) -> None:
         """All of them. Raises ``JournalError``."""
+        await self._deploys(now, mode)
         await self._people(now)
         await self._mix(now)
         await self._platform(now)
+
+    async def _deploys(self, now: float, mode: Mode) -> None:
+        """Somebody's release is out everywhere: shown beside alerts. The guard's own is told where it is made."""
+        state, before = self._record.state, self._served
+        self._served = state.serving
+        known = state.record(state.serving)
+        own = any(r.target == state.serving for r in state.rollbacks[-1:])
+        if before is None or before == state.serving or known is None or known.first_sight or own:
+            return
+        if mode is not Mode.OBSERVE:
+            page = messages.change(self._endings.policy, f"{named(known)} is out everywhere", now)
+            await self._record.add(pages=[page])
 
     async def _people(self, now: float) -> None:
         """A pause is never forgotten; the end of a hold is announced, and only failures after it count."""

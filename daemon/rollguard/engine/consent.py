@@ -65,7 +65,8 @@ class Consent:
             incident.id, summary, self._guard.watch.snapshot, now, about="approval", severity=Severity.WARNING
         )
         ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome="vetoed", by=by, reason=reason)
-        await self._guard.record.add(ended, pages=[page])
+        seen = messages.acknowledged(self._guard.policy, incident.id, f"{by} is at it", now)
+        await self._guard.record.add(ended, pages=[page, seen])
         return "vetoed: nothing is rolled back"
 
     def _open_question(self) -> tuple[Incident, ev.ApprovalAsked]:
@@ -98,8 +99,9 @@ class Consent:
         return guard.case(record, snapshot, self._clock.now(), resolvable=resolvable)
 
     async def _close(self, outcome: str, by: str, reason: str) -> None:
-        incident = self._guard.record.state.incident
-        if incident is not None:
-            await self._guard.record.add(
-                ev.ApprovalEnded(at=self._clock.now(), incident=incident.id, outcome=outcome, by=by, reason=reason)
-            )
+        incident, now = self._guard.record.state.incident, self._clock.now()
+        if incident is None:
+            return
+        ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome=outcome, by=by, reason=reason)
+        seen = messages.acknowledged(self._guard.policy, incident.id, f"{outcome} by {by}: {reason}", now)
+        await self._guard.record.add(ended, pages=[seen] if outcome == "approved" else [])

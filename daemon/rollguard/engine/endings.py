@@ -9,6 +9,7 @@ from rollguard.core.lifecycle import Incident
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Policy
+from rollguard.core.postmortem import follow_ups
 from rollguard.core.verify import Verdict
 from rollguard.engine.record import Record
 
@@ -50,7 +51,8 @@ class Endings:
         ]
         if resolve:
             events.append(ev.IncidentClosed(at=now, incident=incident.id, outcome=verdict.result, sentence=summary))
-        await self._record.add(*events, pages=[page])
+        due = follow_ups(self.policy, incident, tuple(self._record.recent), events, now)
+        await self._record.add(*events, pages=[page, *due])
 
     async def restarting(self, incident: Incident, summary: str, snapshot: Snapshot, now: float) -> None:
         """Machines are restarted in the middle of an incident, or were."""
@@ -61,11 +63,12 @@ class Endings:
         """Somebody shipped something else while the restored release was still being verified."""
         summary = "another release came before the restored one was verified"
         page = self.page(incident.id, summary, snapshot, now, about="cannot tell", severity=Severity.WARNING)
-        await self._record.add(
+        events: list[ev.Event] = [
             ev.Verified(at=now, incident=incident.id, result="cannot tell", sentence=summary),
             ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=summary),
-            pages=[page],
-        )
+        ]
+        due = follow_ups(self.policy, incident, tuple(self._record.recent), events, now)
+        await self._record.add(*events, pages=[page, *due])
 
     async def superseded(self, incident: Incident, now: float) -> None:
         """A newer release than the one this incident is about: whatever comes now is another incident."""

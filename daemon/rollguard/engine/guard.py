@@ -91,7 +91,7 @@ class Guard:
         if self.record.state.goal is not None:
             await self._drive()
             return
-        await self._chores.mind(now)
+        await self._chores.mind(now, self.mode)
         await self.respond.tidy(now, self.mode)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
@@ -100,7 +100,7 @@ class Guard:
         if snapshot is None or record is None:
             return
         self.watch.windows.forget(now)
-        await self.learner.open()
+        await self.learner.open(now)
         evidence = self.evidence(record.digest)
         await self._note(judge_all(evidence, now), now)
         await self.learner.take(evidence, self.findings, now)
@@ -262,6 +262,8 @@ class Guard:
                     limit=f.limit,
                     scope=str(f.blame),
                     machines=f.machines,
+                    since=f.since,
+                    baseline=f.baseline,
                 )
                 for f in changed
             )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
+from rollguard.core import events as ev
 from rollguard.core.baseline import DIGESTS_MAX, Baseline, Block, Unreadable, compared, from_text, to_text
 from rollguard.core.finding import Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.learning import Stretch, compared_with, finished, learn
 from rollguard.core.policy import Comparing, Interlocks, Policy
-from rollguard.core.recording import Recording, blocks_of, digest_of
+from rollguard.core.recording import Recorded
 from rollguard.core.text import one_line
 from rollguard.engine.record import Record
 from rollguard.errors import Refused
@@ -19,19 +19,16 @@ NAME = "baseline"
 """Under which the journal keeps it."""
 CHARS_MAX = 2 << 20
 
-log = logging.getLogger(__name__)
 
-
-def baseline_blocks(recording: Recording, digest: str, policy: Policy) -> list[Block]:
+def baseline_blocks(known: Recorded, digest: str, policy: Policy) -> Sequence[Block]:
     """What of a recording can be the baseline of ``digest``. Raises ``Refused`` where nothing can."""
-    if recording.target != policy.target.name:
-        raise Refused(f"the recording is of {one_line(recording.target, 80)!r}, not of {policy.target.name}")
+    if known.target != policy.target.name:
+        raise Refused(f"the recording is of {one_line(known.target, 80)!r}, not of {policy.target.name}")
     if not compared(policy):
         raise Refused("no rule of the policy compares a release with a baseline")
-    ran = digest_of(recording, digest)
-    if ran is None:
+    if not known.blocks:
         raise Refused("at no time of the recording did every machine run the same image")
-    blocks = blocks_of(recording, ran, policy)
+    blocks = known.of(digest)
     if not any(block.most_requests for block in blocks):
         raise Refused(
             "the recording has no request of a rule that compares: was it made with this policy, with traffic?"
@@ -48,10 +45,10 @@ class Learner:
         self._stretch: Stretch | None = None
         self._baselines: dict[str, Baseline] = {}
 
-    async def open(self) -> None:
+    async def open(self, now: float) -> None:
         """Take up what earlier lives learnt; again, it does nothing. Raises ``JournalError``.
 
-        What cannot be read is forgotten: it is learnt anew.
+        What cannot be read is said and forgotten: it is learnt anew.
         """
         if self._opened:
             return
@@ -60,7 +57,8 @@ class Learner:
         try:
             self._baselines = {b.digest: b for b in from_text(text)} if text else {}
         except Unreadable as error:
-            log.warning("what was learnt is forgotten", extra={"error": str(error)})
+            told = one_line(f"what was learnt of earlier releases is forgotten: {error}", 500)
+            await self._record.add(ev.TickFailed(at=now, error=told, failures=1))
 
     def known(self, digest: str) -> Baseline | None:
         """What is known of a digest, or None."""
@@ -81,9 +79,9 @@ class Learner:
         if block is not None:
             await self._add(block, evidence.policy.comparing)
 
-    async def load(self, digest: str, blocks: Sequence[Block], settings: Comparing) -> Baseline:
+    async def load(self, digest: str, blocks: Sequence[Block], settings: Comparing, now: float) -> Baseline:
         """Take recorded blocks as what a digest does, instead of what was known of it. Raises ``JournalError``."""
-        await self.open()
+        await self.open(now)
         baseline = Baseline(digest, how="recorded")
         for block in blocks:
             baseline = baseline.with_block(Block(digest, block.start, block.end, block.shares, block.times), settings)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 
 from rollguard.core import lifecycle
 from rollguard.core.events import Event, PageQueued, Recorded
 from rollguard.core.lifecycle import TargetState
-from rollguard.core.pages import Page
+from rollguard.core.pages import Kind, Page
 from rollguard.errors import JournalError
 from rollguard.ports import Journal, Vitals
+
+RECENT_MAX = 4000
+"""Entries that are at hand without the disk: a whole incident of some hundred machines."""
 
 Listener = Callable[[Recorded], None]
 
@@ -19,25 +23,31 @@ class Record:
     """What happened to a target and what follows from it. ``state`` is always the replay of the journal."""
 
     def __init__(
-        self, journal: Journal, channels: Sequence[str], vitals: Vitals, listeners: Sequence[Listener] = ()
+        self,
+        journal: Journal,
+        channels: Mapping[str, frozenset[Kind]],
+        vitals: Vitals,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self._journal = journal
-        self._channels = tuple(channels)
+        self._channels = dict(channels)
         self._vitals = vitals
         self._listeners = tuple(listeners)
         self._order = asyncio.Lock()
         self.state = TargetState()
+        self.recent: deque[Recorded] = deque(maxlen=RECENT_MAX)
         self.paged = asyncio.Event()
 
     async def open(self) -> Sequence[Recorded]:
         """Take up what earlier lives wrote, and return it. Raises ``JournalError``."""
         recorded = await self._journal.replay()
         self.state = lifecycle.replay(recorded)
+        self.recent = deque(recorded, RECENT_MAX)
         return recorded
 
-    def use(self, channels: Sequence[str]) -> None:
-        """Write pages for these channels from now on."""
-        self._channels = tuple(channels)
+    def use(self, channels: Mapping[str, frozenset[Kind]]) -> None:
+        """Write pages for these channels from now on, each those that it has a form for."""
+        self._channels = dict(channels)
 
     async def keep(self, name: str, text: str) -> None:
         """Remember what was learnt; see ``ports.Journal``. Raises ``JournalError``."""
@@ -59,10 +69,20 @@ class Record:
         if not events and not pages:
             return
         queued = [
-            PageQueued(at=p.at, key=p.key, summary=p.summary, severity=p.severity, resolve=p.resolve, about=p.about)
+            PageQueued(
+                at=p.at,
+                key=p.key,
+                summary=p.summary,
+                severity=p.severity,
+                resolve=p.resolve,
+                about=p.about,
+                kind=p.kind,
+            )
             for p in pages
         ]
-        outgoing = [(channel, page) for page in pages for channel in self._channels]
+        outgoing = [
+            (channel, page) for page in pages for channel, kinds in self._channels.items() if page.kind in kinds
+        ]
         async with self._order:
             try:
                 recorded = await self._journal.append([*events, *queued], outgoing)
@@ -72,6 +92,7 @@ class Record:
             self._vitals.journal_error = None
             for entry in recorded:
                 self.state = lifecycle.apply(self.state, entry)
+                self.recent.append(entry)
                 for listen in self._listeners:
                     listen(entry)
         if outgoing:

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 from rollguard.core import approvals, messages
 from rollguard.core import events as ev
+from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.finding import BY_PEOPLE, RuleState
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
-from rollguard.core.pages import Severity
+from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Action, Policy
+from rollguard.core.postmortem import follow_ups
 from rollguard.core.proof import must_prove
 from rollguard.engine.execute import Executor, JudgeFirst, no_proof
 from rollguard.engine.record import Record
@@ -148,9 +150,12 @@ class Responder:
                 rules=tuple(f.rule.name for f in acting),
                 prove=must_prove(decision.trigger, acting, snapshot, decision.target.digest),
             ),
-            pages=[page],
+            pages=[page, self._change("a rollback begins", decision.target, now)],
         )
         return incident
+
+    def _change(self, what: str, target: DigestRecord, now: float) -> Page:
+        return messages.change(self.policy, f"{what}, to {named(target)}", now, [("image", target.image_ref)])
 
     async def drive(
         self,
@@ -174,8 +179,9 @@ class Responder:
         now = self._clock.now()
         target = self._record.state.record(goal.target)
         ended = ev.GoalEnded(at=now, incident=incident.id, outcome=outcome, sentence=sentence)
+        done = [self._change(f"the rollback ended ({outcome})", target, now)] if target else []
         if outcome == "restored":
-            await self._record.add(ended)
+            await self._record.add(ended, pages=done)
             return
         with contextlib.suppress(Unavailable, Refused, Conflict):
             snapshot = await self._platform.snapshot()  # what it looks like now, not before it began
@@ -192,7 +198,9 @@ class Responder:
             snapshot=snapshot,
             more=[approvals.how(self.policy, asked)] if asked else [],
         )
-        await self._record.add(ended, *([asked] if asked else []), pages=[page])
+        ending = [ended, *([asked] if asked else [])]
+        due = follow_ups(self.policy, incident, tuple(self._record.recent), ending, now)
+        await self._record.add(*ending, pages=[page, *due, *done])
 
     async def tidy(self, now: float, mode: Mode) -> None:
         """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""

@@ -21,7 +21,7 @@ DETAILS_MAX = 32
 """With every character escaped at its longest this stays under the 512 KB that PagerDuty takes in one event."""
 LINK_CHARS_MAX = 2048
 TIMEOUT_S = 10.0
-KINDS = frozenset({Kind.ALERT})
+KINDS = frozenset({Kind.ALERT, Kind.ACKNOWLEDGE, Kind.CHANGE})
 
 
 class PagerDutyNotifier:
@@ -34,12 +34,16 @@ class PagerDutyNotifier:
 
     async def send(self, page: Page, thread: str = "") -> str:
         """See ``ports.Notifier``. PagerDuty drops repeats of one page by its key."""
-        routing_key = secret_of(self._settings.routing_key, self._environ)
+        settings, is_change = self._settings, page.kind is Kind.CHANGE
+        if is_change and not settings.change_url:
+            return ""
+        routing_key = secret_of(settings.routing_key, self._environ)
+        event = change_of(page, routing_key) if is_change else event_of(page, routing_key)
         answer = await self._transport.request(
             "POST",
-            self._settings.url,
+            settings.change_url if is_change else settings.url,
             headers={"Content-Type": "application/json", "Accept": "application/json"},
-            body=json.dumps(event_of(page, routing_key)).encode(),
+            body=json.dumps(event).encode(),
             timeout_s=TIMEOUT_S,
         )
         must_be_taken(answer, self.name, (202,))
@@ -49,6 +53,8 @@ class PagerDutyNotifier:
 def event_of(page: Page, routing_key: str) -> dict[str, Any]:
     """The page as an event of PagerDuty's API, every part within its limits."""
     event: dict[str, Any] = {"routing_key": routing_key, "dedup_key": dedup_key(page.key)}
+    if page.kind is Kind.ACKNOWLEDGE:
+        return event | {"event_action": "acknowledge"}
     if page.resolve:
         return event | {"event_action": "resolve"}
     event |= {
@@ -63,9 +69,28 @@ def event_of(page: Page, routing_key: str) -> dict[str, Any]:
             **_timestamp(page),
         },
     }
-    if page.link.startswith(("https://", "http://")) and len(page.link) <= LINK_CHARS_MAX:
-        event |= {"client_url": page.link, "links": [{"href": page.link, "text": "What to do"}]}
+    if links := _links(page):
+        event |= {"client_url": page.link, "links": links}
     return event
+
+
+def change_of(page: Page, routing_key: str) -> dict[str, Any]:
+    """The page as a change event: something that was done, shown beside incidents; it wakes nobody."""
+    event: dict[str, Any] = {
+        "routing_key": routing_key,
+        "payload": {
+            "summary": cut(page.summary, SUMMARY_CHARS_MAX) or "a change without a word",
+            "source": page.target,
+            "custom_details": _details(page),
+            **_timestamp(page),
+        },
+    }
+    return event | {"links": _links(page)} if _links(page) else event
+
+
+def _links(page: Page) -> list[dict[str, str]]:
+    sound = page.link.startswith(("https://", "http://")) and len(page.link) <= LINK_CHARS_MAX
+    return [{"href": page.link, "text": "What to do"}] if sound else []
 
 
 def dedup_key(key: str) -> str:

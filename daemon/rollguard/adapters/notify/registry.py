@@ -6,40 +6,46 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from rollguard.adapters.notify.pagerduty import PagerDutyNotifier
-from rollguard.adapters.notify.webhook import WebhookNotifier
-from rollguard.core.channels import Channel, PagerDuty, Webhook
+from rollguard.adapters.notify import github, pagerduty, slack, webhook
+from rollguard.core.channels import Channel, GitHubIssue, PagerDuty, Slack, Webhook
+from rollguard.core.pages import Kind
 from rollguard.core.policy import Policy
 from rollguard.ports import Notifier, Transport
 
+_KINDS: Mapping[type[Channel], tuple[str, frozenset[Kind]]] = {
+    PagerDuty: ("pagerduty", pagerduty.KINDS),
+    Slack: ("slack", slack.KINDS),
+    GitHubIssue: ("github", github.KINDS),
+    Webhook: ("webhook", webhook.KINDS),
+}
+
+
+def channels_of(policy: Policy) -> dict[str, Channel]:
+    """Every channel by the outbox's name for it: its kind, and -2, -3 … from the second on; those that page first."""
+    seen: Counter[str] = Counter()
+    named: dict[str, Channel] = {}
+    for channel in (*policy.page, *policy.tell, *policy.record):
+        kind, _ = _KINDS[type(channel)]
+        seen[kind] += 1
+        named[kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"] = channel
+    return named
+
+
+def channel_kinds(policy: Policy) -> dict[str, frozenset[Kind]]:
+    """What each channel has a form for."""
+    return {name: _KINDS[type(channel)][1] for name, channel in channels_of(policy).items()}
+
 
 def channel_names(policy: Policy) -> tuple[str, ...]:
-    """The outbox's name of each channel in the order of the policy: its kind, and -2, -3 … from the second on."""
-    seen: Counter[str] = Counter()
-    names = []
-    for channel in policy.page:
-        kind = _kind(channel)
-        seen[kind] += 1
-        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
-    return tuple(names)
+    """The names of all channels."""
+    return tuple(channels_of(policy))
 
 
 def build_notifiers(
     policy: Policy, transport: Transport, environ: Mapping[str, str], now: Callable[[], float] = time.time
 ) -> dict[str, Notifier]:
     """A notifier for each channel of the policy, by name. Reads no secret yet."""
-    return {
-        name: _build(name, channel, transport, environ, now)
-        for name, channel in zip(channel_names(policy), policy.page, strict=True)
-    }
-
-
-def _kind(channel: Channel) -> str:
-    match channel:
-        case PagerDuty():
-            return "pagerduty"
-        case Webhook():
-            return "webhook"
+    return {name: _build(name, channel, transport, environ, now) for name, channel in channels_of(policy).items()}
 
 
 def _build(
@@ -47,6 +53,10 @@ def _build(
 ) -> Notifier:
     match channel:
         case PagerDuty():
-            return PagerDutyNotifier(name, channel, transport, environ)
+            return pagerduty.PagerDutyNotifier(name, channel, transport, environ)
+        case Slack():
+            return slack.SlackNotifier(name, channel, transport, environ)
+        case GitHubIssue():
+            return github.GitHubNotifier(name, channel, transport, environ)
         case Webhook():
-            return WebhookNotifier(name, channel, transport, environ, now)
+            return webhook.WebhookNotifier(name, channel, transport, environ, now)

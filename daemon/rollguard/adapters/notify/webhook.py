@@ -19,7 +19,7 @@ from rollguard.ports import Transport
 
 BODY_VERSION = 1
 TIMEOUT_S = 10.0
-KINDS = frozenset({Kind.ALERT})
+KINDS = frozenset(Kind)
 
 
 class WebhookNotifier:
@@ -60,12 +60,12 @@ class WebhookNotifier:
 
 
 def body_of(page: Page) -> bytes:
-    """The page as versioned JSON: ``type`` is ``page.opened`` or ``page.resolved``, all else under ``data``."""
+    """The page as versioned JSON: ``type`` says what it is (see ``type_of``), all else stands under ``data``."""
     return json.dumps(
         {
             "version": BODY_VERSION,
-            "type": "page.resolved" if page.resolve else "page.opened",
-            "timestamp": datetime.fromtimestamp(page.at, UTC).isoformat(timespec="milliseconds"),
+            "type": type_of(page),
+            "timestamp": _stamp(page.at),
             "data": {
                 "key": page.key,
                 "target": page.target,
@@ -73,15 +73,29 @@ def body_of(page: Page) -> bytes:
                 "severity": page.severity.value,
                 "details": [{"name": name, "text": text} for name, text in page.details],
                 "link": page.link,
+                **({"text": page.text} if page.text else {}),
+                **({"due": _stamp(page.due_at)} if page.due_at is not None else {}),
             },
         },
         separators=(",", ":"),
     ).encode()
 
 
+def type_of(page: Page) -> str:
+    """``page.opened``, ``page.resolved``, ``page.acknowledged``, ``change.recorded`` or ``follow_up.opened``."""
+    if page.kind is Kind.ALERT:
+        return "page.resolved" if page.resolve else "page.opened"
+    return {Kind.ACKNOWLEDGE: "page.acknowledged", Kind.CHANGE: "change.recorded"}.get(page.kind, "follow_up.opened")
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
 def message_id(page: Page) -> str:
     """The same for every attempt at one page, in every life of the guard; different for any other page."""
-    parts = json.dumps([page.key, page.at, page.summary, page.resolve])
+    kind = [] if page.kind is Kind.ALERT else [page.kind]
+    parts = json.dumps([page.key, page.at, page.summary, page.resolve, *kind])
     return f"msg_{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
