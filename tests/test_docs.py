@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry
 from rollguard.cli.main import VERBS, main
 from rollguard.config.loader import load_policy
 from rollguard.config.schema import json_schema
+from rollguard.core.case import Refusal
 from rollguard.core.event_json import EVENTS
 from rollguard.core.events import Event
 from rollguard.core.finding import Finding, RuleState, Trigger
-from rollguard.core.interlocks import PRECONDITIONS, TABLE, Refusal
+from rollguard.core.interlocks import PRECONDITIONS, TABLE
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.messages import OPERATIONS, page, section
 from rollguard.demo.scenarios import SCENARIOS
@@ -36,7 +37,10 @@ _LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]*))?\)")
 _FILE = re.compile(
     r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|yaml|json|toml|txt|sql|svg|in)|(?:daemon|docs|tests|config|bench)(?:/[\w.-]+)+/?"
 )
-_MADE = re.compile(r"(?:pre|post)-rollback-\w+\.\w+|rollback-summary\.txt|my-app\.yaml|policy\.schema\.json")
+_MADE = re.compile(
+    r"(?:pre|post)-rollback-\w+\.\w+|rollback-summary\.txt|incident\.json|post-mortem\.md"
+    r"|my-app\.yaml|policy\.schema\.json"
+)
 """What a rollback writes, what a reader writes, and a name relative to another file."""
 
 
@@ -172,17 +176,17 @@ def _default(value: Any) -> str:
 def test_every_key_of_a_policy_is_documented_with_its_default() -> None:
     schema = json_schema()
     rows = tables_in(text_of(ROOT / "docs" / "policy.md"), head="| key | meaning | form | default |")
-    keys = keys_of(schema, schema)
-    assert len(keys) > 80
+    # The three groups of channels are told apart by whom they reach, not by what they hold.
+    keys = {k: v for k, v in keys_of(schema, schema).items() if not k.startswith(("notify.tell[]", "notify.record[]"))}
+    assert len(keys) > 140
     assert {key.strip("`"): default for key, *_, default in rows} == keys
     assert len(rows) == len(keys), "a key is there twice"
 
 
 def test_the_interlock_table_of_the_document_is_the_one_of_the_code() -> None:
-    columns = (Trigger.ABSOLUTE, Trigger.HARD_DOWN, Trigger.REPORT, Trigger.MANUAL)
-    law = {lock.name: [str(lock.effect(trigger)) for trigger in columns] for lock in TABLE}
+    law = {lock.name: [str(lock.effect(trigger)) for trigger in Trigger] for lock in TABLE}
     text = text_of(ROOT / "docs" / "policy.md")
-    rows = tables_in(text, head="| interlock | rule | hard-down | report | by hand |")
+    rows = tables_in(text, head="| interlock | comparison | rule |")
     assert {name: [cell.replace("\\", "").replace("–", "-") for cell in cells] for name, *cells in rows} == law
 
 
@@ -194,7 +198,7 @@ def test_every_line_of_the_runbook_names_what_defends_it() -> None:
     rows = runbook_rows()
     assert len(rows) > 40
     for line, _, _, defended in rows:
-        assert defended == "not yet" or _defends(defended), f"{line}: {defended}"
+        assert _defends(defended), f"{line}: {defended}"
 
 
 def _defends(cell: str) -> bool:

@@ -114,7 +114,7 @@ def test_the_same_image_again_is_configuration_and_paged() -> None:
         await shop.wait(2)
 
     books = open_shop(story)
-    books.leaves_alone(pages=3)
+    books.leaves_alone(pages=4)
     assert "changed configuration or secrets only" in books.pages[0]
 
 
@@ -126,7 +126,7 @@ def test_an_app_that_was_bad_at_first_sight_is_paged_and_left_as_it_is() -> None
         await shop.wait(12)
 
     books = open_shop(story, before=found, proven=False, calm_s=0)
-    books.leaves_alone(pages=2)
+    books.leaves_alone(pages=3)
     assert all("was there before the guard" in page for page in books.pages), books.pages
 
 
