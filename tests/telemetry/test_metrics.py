@@ -13,10 +13,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 
 from rollguard.core import events as e
+from rollguard.core.conditions import Condition
+from rollguard.core.lifecycle import TargetState
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action, Policy, Reported, Rule, Target
 from rollguard.core.signals import HttpSignal, SecretRef
 from rollguard.telemetry.metrics import Metrics
+from tests.builders import GOOD, a_snapshot
 
 
 def policy(*rules: str, mode: Mode = Mode.PAGE) -> Policy:
@@ -64,10 +67,22 @@ def firing(rule: str = "hard-down", after: str = "firing") -> e.RuleChanged:
     return e.RuleChanged(at=1.0, rule=rule, before="clear", after=after, sentence="s", value=0.07, limit=0.05)
 
 
+def a_goal_set() -> e.GoalSet:
+    return e.GoalSet(
+        at=5.0, incident="i", candidate="c", target="t", target_ref="r", target_version=1, after_version=2,
+        trigger="rule", by="rollguard", reason="policy", deadline_at=600.0,
+    )  # fmt: skip
+
+
 def test_names_and_units_follow_the_rules_of_prometheus(metrics: Metrics) -> None:
     metrics.tick("shop", at=5.0, seconds=0.1)
     metrics.snapshot("shop", at=5.0)
     metrics.finding("shop", "hard-down", 0.07, 0.05)
+    metrics.observe(e.FullyDeployed(at=5.0, digest=GOOD, version=41), "shop")
+    metrics.observe(a_goal_set(), "shop")
+    metrics.observe(e.GoalEnded(at=6.0, incident="i", outcome="restored", sentence="s"), "shop")
+    metrics.conditions("shop", [Condition(type="Held", status="False", reason="Free", message="m")])
+    metrics.fleet("shop", a_snapshot(), TargetState())
     families = list(prometheus_text(text(metrics)))
     assert len(families) > 25
     for family in families:
@@ -82,15 +97,19 @@ def test_names_and_units_follow_the_rules_of_prometheus(metrics: Metrics) -> Non
 
 
 PER_TARGET = (
-    "paused", "blind", "incidents_open", "pages_queued", "pages_pending", "ticks", "ticks_late", "tick_failures",
-    "tick_duration_seconds", "last_tick_timestamp_seconds", "last_snapshot_timestamp_seconds", "journal_events",
-    "clock_jumps",
+    "paused", "blind", "incidents_open", "deploying", "pages_queued", "pages_pending", "ticks", "ticks_late",
+    "tick_failures", "tick_duration_seconds", "last_tick_timestamp_seconds", "last_snapshot_timestamp_seconds",
+    "journal_events", "clock_jumps", "last_rollback_timestamp_seconds", "last_rollback_duration_seconds",
 )  # fmt: skip
 
 LABELS: Mapping[str, set[str]] = {
     **{name: {"target"} for name in PER_TARGET},
     "build_info": {"version"},
     "mode": {"target", "mode"},
+    "condition": {"target", "condition", "status"},
+    "machines": {"target", "image", "serving"},
+    "release_info": {"target", "version", "image"},
+    "incident_phase": {"target", "phase"},
     "rule_state": {"target", "rule", "state"},
     "rule_value": {"target", "rule"},
     "rule_limit": {"target", "rule"},

@@ -27,13 +27,35 @@ class Instruments:
         self.paused = gauge("paused", "1 while the hand brake is on.", "target")
         self.blind = gauge("blind", "1 while a rule has too little data to judge by.", "target")
 
+        self.condition = gauge(
+            "condition", "1 for the status that the condition of the target has.", "target", "condition", "status"
+        )
+        self.machines = gauge(
+            "machines",
+            "Machines by what is known of their image, and whether they serve users.",
+            *("target", "image", "serving"),
+        )
+        self.release = gauge(
+            "release_info", "1, with the release that last ran on every machine.", "target", "version", "image"
+        )
+        self.deploying = gauge("deploying", "1 while somebody else deploys.", "target")
+
         self.rule_state = gauge("rule_state", "1 for the state that the rule is in.", "target", "rule", "state")
         self.rule_value = gauge("rule_value", "What the rule last saw, in base units.", "target", "rule")
         self.rule_limit = gauge("rule_limit", "What the rule holds it against, in base units.", "target", "rule")
 
         self.incidents_open = gauge("incidents_open", "Incidents that are not over.", "target")
+        self.incident_phase = gauge(
+            "incident_phase",
+            "1 for what is going on: nothing, an incident, a rollback, its verification.",
+            *("target", "phase"),
+        )
         self.decisions = counter("decisions", "Decisions, by what was decided.", "target", "decision")
         self.rollbacks = counter("rollbacks", "Rollbacks that ended, by how.", "target", "outcome")
+        self.last_rollback = gauge("last_rollback_timestamp_seconds", "When the last rollback ended.", "target")
+        self.last_rollback_seconds = gauge(
+            "last_rollback_duration_seconds", "How long the last rollback took, from decision to end.", "target"
+        )
         self.writes = counter(
             "writes", "Changes asked of the platform, by kind and result.", "target", "kind", "result"
         )
@@ -74,7 +96,7 @@ class Instruments:
         for plain in (
             *(self.paused, self.blind, self.incidents_open, self.pages_pending, self.pages_queued),
             *(self.ticks, self.late_ticks, self.tick_failures, self.tick_seconds),
-            *(self.journal_events, self.clock_jumps),
+            *(self.deploying, self.journal_events, self.clock_jumps),
         ):
             plain.labels(target)
         for instrument, values in (

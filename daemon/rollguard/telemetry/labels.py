@@ -7,13 +7,17 @@ from collections.abc import Collection
 MODES = ("observe", "page", "enforce")
 RULE_STATES = ("clear", "pending", "firing", "blind")
 DECISIONS = ("hold", "page", "rollback", "would-page", "would-rollback", "other")
-GOAL_OUTCOMES = ("restored", "yielded", "failed", "deadline", "paused", "other")
-CHANGES = ("release_create", "release_running", "update", "release_complete", "release_failed", "other")
+GOAL_OUTCOMES = ("restored", "yielded", "failed", "deadline", "paused", "unproven", "unclear", "other")
+CHANGES = ("release_create", "release_running", "update", "release_complete", "release_failed", "restart", "other")
 CHANGE_RESULTS = ("intended", "done", "failed")
 UPDATE_RESULTS = ("accepted", "healthy", "failed")
 PAGE_OUTCOMES = ("sent", "failed", "dropped")
 PROBE_OUTCOMES = ("ok", "failed", "gap")
 BEAT_OUTCOMES = ("sent", "withheld", "failed")
+CONDITIONS = ("Observed", "Healthy", "RollbackReady", "Acting", "Held")
+CONDITION_STATUSES = ("True", "False", "Unknown")
+PHASES = ("none", "open", "acting", "verifying")
+STANDINGS = ("proven", "unproven", "rejected")
 
 
 def known(value: str, values: Collection[str]) -> str:

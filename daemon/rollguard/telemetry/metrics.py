@@ -5,15 +5,31 @@ All names begin with ``rollguard_``; counters exist at 0 from the start, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from rollguard.core import events as e
+from rollguard.core import text
+from rollguard.core.conditions import Condition
+from rollguard.core.lifecycle import TargetState
+from rollguard.core.model import Snapshot
 from rollguard.core.policy import Policy
+from rollguard.telemetry.fleet import composition
 from rollguard.telemetry.instruments import Instruments
-from rollguard.telemetry.labels import CHANGES, DECISIONS, GOAL_OUTCOMES, MODES, RULE_STATES, known
+from rollguard.telemetry.labels import (
+    CHANGES,
+    CONDITION_STATUSES,
+    CONDITIONS,
+    DECISIONS,
+    GOAL_OUTCOMES,
+    MODES,
+    PHASES,
+    RULE_STATES,
+    STANDINGS,
+    known,
+)
 
 
 class Metrics:
@@ -27,6 +43,8 @@ class Metrics:
         self._rules: dict[str, set[str]] = {}
         self._blind: dict[str, set[str]] = {}
         self._incidents: dict[str, set[str]] = {}
+        self._releases: dict[str, tuple[str, str]] = {}
+        self._rolling_back_since: dict[str, float] = {}
 
     @classmethod
     def fresh(cls, version: str) -> Metrics:
@@ -66,6 +84,16 @@ class Metrics:
                 self._set_incidents(target, self._incidents.get(target, set()) | {incident})
             case e.IncidentClosed(incident=incident):
                 self._set_incidents(target, self._incidents.get(target, set()) - {incident})
+            case e.FullyDeployed(digest=digest, version=version):
+                self._set_release(target, "" if version is None else str(version), text.short(digest))
+            case e.DeployBegan() | e.DeployEnded():
+                self._all.deploying.labels(target).set(isinstance(event, e.DeployBegan))
+            case e.GoalSet(at=at):
+                self._rolling_back_since[target] = at
+            case e.GoalEnded(at=at):
+                self._all.last_rollback.labels(target).set(at)
+                if (since := self._rolling_back_since.pop(target, None)) is not None:
+                    self._all.last_rollback_seconds.labels(target).set(max(0.0, at - since))
             case e.PolicyLoaded(mode=mode) | e.GuardStarted(mode=mode):
                 self._set_mode(target, mode)
             case e.RuleChanged(rule=rule, after=after) if rule in self._rules.get(target, set()):
@@ -78,6 +106,24 @@ class Metrics:
             self._all.rule_value.labels(target, rule).set(value)
         if limit is not None:
             self._all.rule_limit.labels(target, rule).set(limit)
+
+    def conditions(self, target: str, conditions: Iterable[Condition]) -> None:
+        """The conditions of the target, as they are in its status."""
+        for condition in conditions:
+            if condition.type in CONDITIONS:
+                for status in CONDITION_STATUSES:
+                    self._all.condition.labels(target, condition.type, status).set(status == condition.status)
+
+    def fleet(self, target: str, snapshot: Snapshot | None, state: TargetState) -> None:
+        """Which machines run what, and what is going on with them; the machines stay as they were while unseen."""
+        if snapshot is not None:
+            counts = composition(snapshot, state)
+            for image in STANDINGS:
+                for serving in (True, False):
+                    self._all.machines.labels(target, image, str(serving).lower()).set(counts[image, serving])
+        phase = state.incident.phase if state.incident else "none"
+        for each in PHASES:
+            self._all.incident_phase.labels(target, each).set(each == phase)
 
     def tick(self, target: str, at: float, seconds: float) -> None:
         """A tick ended at ``at`` and took ``seconds``."""
@@ -146,6 +192,12 @@ class Metrics:
     def _set_mode(self, target: str, mode: str) -> None:
         for each in MODES:
             self._all.mode.labels(target, each).set(each == mode.lower())
+
+    def _set_release(self, target: str, version: str, image: str) -> None:
+        if (before := self._releases.get(target)) is not None:
+            self._all.release.remove(target, *before)
+        self._releases[target] = (version, image)
+        self._all.release.labels(target, version, image).set(1)
 
     def _set_incidents(self, target: str, incidents: set[str]) -> None:
         self._incidents[target] = incidents
