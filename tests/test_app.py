@@ -118,7 +118,8 @@ async def test_a_rollback_leaves_its_record_even_when_it_is_handed_over(tmp_path
         await begun(target)
         await target.artifacts.drain()
         folder = next((tmp_path / "artifacts" / "rollback").iterdir())
-        assert {path.name for path in folder.iterdir()} == {"pre-rollback-status.txt", "pre-rollback-releases.json"}
+        before = {"pre-rollback-status.txt", "pre-rollback-releases.json", "incident.json"}
+        assert {path.name for path in folder.iterdir()} == before
         ended = ev.GoalEnded(at=target.clock.now(), incident="i-1", outcome="yielded", sentence="ci deploys")
         await target.record.add(ended)
         await target.artifacts.drain()
@@ -133,7 +134,7 @@ async def test_a_folder_that_takes_no_artifacts_is_logged_and_stops_nothing(
         with caplog.at_level(logging.ERROR):
             await begun(target)
             await target.artifacts.drain()
-    assert "no artifacts of rollback i-1: artifacts.dir '../elsewhere'" in caplog.text
+    assert "no artifacts of incident i-1: artifacts.dir '../elsewhere'" in caplog.text
 
 
 # -- policies ----------------------------------------------------------------------------------------------------------

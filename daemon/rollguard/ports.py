@@ -174,7 +174,10 @@ class Journal(Protocol):
         ...
 
     async def outbox_due(self, now: float, limit: int = 16) -> Sequence[OutboxItem]:
-        """Undelivered pages whose time has come, oldest first. Per channel and page key, only the oldest one."""
+        """Undelivered pages whose time has come, oldest first: at most ``limit`` for each channel.
+
+        Per channel and page key, only the oldest one.
+        """
         ...
 
     async def outbox_done(self, item: int, delivered_at: float, thread: str = "") -> None:
@@ -187,6 +190,10 @@ class Journal(Protocol):
 
     async def outbox_drop(self, item: int, at: float, error: str) -> None:
         """This one can never be delivered (refused): keep it for the record, do not hand it out again."""
+        ...
+
+    async def outbox_forget(self, before: float, limit: int = 1000) -> int:
+        """Remove pages that were delivered or dropped before then, at most ``limit``; how many. None that waits."""
         ...
 
     async def keep(self, name: str, text: str) -> None:

@@ -214,10 +214,15 @@ def test_a_status_error_names_the_request_the_text_and_the_request_id() -> None:
         ("soon", None),
         ("1e9", None),
         ("٣", None),
+        ("", None),
+        ("Fri, 21 Aug 2026 12:00:30 GMT", 30.0),
+        ("Fri, 21 Aug 2026 11:59:00 GMT", 0.0),
+        ("Sat, 22 Aug 2026 12:00:00 GMT", 3600.0),
+        ("Fri, 99 Aug 2026 12:00:30 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) -> None:
-    assert retry_after_s({"retry-after": value}) == seconds
+def test_retry_after_is_seconds_or_a_date_by_the_server_s_clock_or_nothing(value: str, seconds: float | None) -> None:
+    assert retry_after_s({"retry-after": value, "date": "Fri, 21 Aug 2026 12:00:00 GMT"}) == seconds
 
 
 def test_foreign_text_is_one_bounded_printable_line() -> None:

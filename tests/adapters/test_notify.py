@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from rollguard.adapters.notify.pagerduty import dedup_key, event_of
-from rollguard.adapters.notify.registry import build_notifiers, channel_names
-from rollguard.adapters.notify.webhook import WebhookNotifier, message_id, sign, signing_keys
-from rollguard.core.channels import Channel, PagerDuty, Webhook
-from rollguard.core.pages import Page, Severity
+from rollguard.adapters.notify.registry import build_notifiers, channel_kinds, channel_names
+from rollguard.adapters.notify.webhook import WebhookNotifier, body_of, message_id, signing_keys
+from rollguard.core.channels import Channel, GitHubIssue, PagerDuty, Slack, Webhook
+from rollguard.core.pages import Kind, Page, Severity
 from rollguard.core.policy import Policy, Target
 from rollguard.core.signals import SecretRef
+from rollguard.core.signing import sign
 from rollguard.errors import Refused, Unavailable
 from rollguard.ports import HttpAnswer, Notifier
 from tests.adapters.recorded_transport import RecordedTransport
@@ -25,7 +26,13 @@ from tests.adapters.recorded_transport import RecordedTransport
 NOON = 1_787_313_600.25
 KEY = b"a key of the receiver's own"
 ENVIRON = {"PD_KEY": "0123456789abcdef0123456789abcdef", "HOOK_KEY": f"whsec_{base64.b64encode(KEY).decode()}"}
-PAGER = PagerDuty(routing_key=SecretRef(env="PD_KEY"), url="https://pd.test/v2/enqueue")
+PAGER = PagerDuty(
+    routing_key=SecretRef(env="PD_KEY"),
+    url="https://pd.test/v2/enqueue",
+    change_url="https://pd.test/v2/change/enqueue",
+)
+SLACK = Slack(token=SecretRef(env="SLACK"), channel="#engineering")
+GITHUB = GitHubIssue(token=SecretRef(env="GITHUB"), repo="acme/shop")
 HOOK = Webhook(url="https://hook.test/in", secret=SecretRef(env="HOOK_KEY"))
 PAGE = Page(
     key="shop/1a2b",
@@ -90,6 +97,54 @@ async def test_pagerduty_closes_what_it_opened_by_the_same_key() -> None:
     }
 
 
+async def test_pagerduty_hears_that_a_person_is_at_it() -> None:
+    transport = RecordedTransport()
+    await notifier(PAGER, transport).send(replace(PAGE, kind=Kind.ACKNOWLEDGE))
+    assert json.loads(transport.asked[0].body) == {
+        "routing_key": ENVIRON["PD_KEY"],
+        "event_action": "acknowledge",
+        "dedup_key": "shop/1a2b",
+    }
+
+
+async def test_what_was_deployed_or_rolled_back_is_a_change_event_and_wakes_nobody() -> None:
+    transport = RecordedTransport()
+    await notifier(PAGER, transport).send(replace(PAGE, kind=Kind.CHANGE, summary="shop: v42 is out everywhere"))
+    [asked] = transport.asked
+    assert asked.url == "https://pd.test/v2/change/enqueue"
+    assert json.loads(asked.body) == {
+        "routing_key": ENVIRON["PD_KEY"],
+        "links": [{"href": "https://runbook.test/rollback", "text": "What to do"}],
+        "payload": {
+            "summary": "shop: v42 is out everywhere",
+            "source": "shop",
+            "timestamp": "2026-08-21T12:00:00.250+00:00",
+            "custom_details": {"rule": "server-errors\nhard-down", "value": "7 %"},
+        },
+    }
+
+
+async def test_without_an_address_for_changes_none_are_queued_and_none_are_sent() -> None:
+    quiet = replace(PAGER, change_url="")
+    assert channel_kinds(policy(PAGER, quiet)) == {
+        "pagerduty": {Kind.ALERT, Kind.ACKNOWLEDGE, Kind.CHANGE},
+        "pagerduty-2": {Kind.ALERT, Kind.ACKNOWLEDGE},
+    }
+    transport = RecordedTransport()
+    with pytest.raises(Refused):
+        await notifier(quiet, transport).send(replace(PAGE, kind=Kind.CHANGE))
+    assert not transport.asked
+
+
+def test_channels_take_the_kinds_that_they_have_a_form_for_and_say_the_same_themselves() -> None:
+    everyone = replace(policy(PAGER), tell=(SLACK,), record=(GITHUB, HOOK))
+    kinds = channel_kinds(everyone)
+    assert list(kinds) == ["pagerduty", "slack", "github", "webhook"]
+    assert {name: n.kinds for name, n in build_notifiers(everyone, RecordedTransport(), {}).items()} == kinds
+    follow_ups = [name for name, takes in kinds.items() if Kind.FOLLOW_UP in takes]
+    assert follow_ups == ["slack", "github", "webhook"]
+
+
 def test_a_page_of_any_size_fits_what_pagerduty_takes() -> None:
     huge = replace(
         PAGE,
@@ -137,6 +192,28 @@ async def test_a_webhook_is_told_everything_in_a_versioned_body() -> None:
             "link": "https://runbook.test/rollback",
         },
     }
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        ({}, "page.opened"),
+        ({"resolve": True}, "page.resolved"),
+        ({"kind": Kind.ACKNOWLEDGE}, "page.acknowledged"),
+        ({"kind": Kind.CHANGE}, "change.recorded"),
+        ({"kind": Kind.FOLLOW_UP, "text": "# Post-mortem", "due_at": NOON + 86400}, "follow_up.opened"),
+    ],
+)
+def test_a_webhook_s_body_says_what_kind_of_message_it_is(change: dict[str, Any], name: str) -> None:
+    body = json.loads(body_of(replace(PAGE, **change)))
+    assert body["type"] == name
+    assert body["data"].get("text", "") == change.get("text", "")
+    assert body["data"].get("due") == ("2026-08-22T12:00:00.250+00:00" if "due_at" in change else None)
+
+
+def test_the_ids_of_messages_are_those_of_earlier_versions() -> None:
+    assert message_id(PAGE) == "msg_dfba2a26c8c7037b11ab5e3a83a00a78"
+    assert len({message_id(replace(PAGE, kind=kind)) for kind in Kind}) == len(Kind)
 
 
 async def test_a_webhook_proves_who_sent_it_and_when() -> None:

@@ -1,4 +1,4 @@
-"""A small sound policy, and what the loader says of texts."""
+"""A small sound policy, one that uses the rest of the format, and what the loader says of texts."""
 
 from __future__ import annotations
 
@@ -70,11 +70,120 @@ notify:
   page: [pagerduty: {routing_key_env: KEY}]
 """
 
+FULL = """\
+version: 1
+target: {name: shop, platform: fly, app: shop, token_env: FLY_API_TOKEN}
+signals:
+  store:
+    prometheus:
+      url: https://metrics.example/prometheus/shop
+      token_env: METRICS_TOKEN
+      timeout: 10s
+      machine_label: instance
+      counts_probes: false
+      max_age: 90s
+      counters:
+        errors: responses{status=~"5.."}
+        requests: responses
+      histograms:
+        latency: seconds_bucket
+      values:
+        memory: {query: sum by (instance) (memory_bytes), unit: bytes}
+        load: {query: max(load)}
+    every: 15s
+  checkout:
+    journey:
+      scope: [machine, edge]
+      timeout: 8s
+      steps:
+        - get: https://shop.example/login
+          capture:
+            token: {text: 'name="csrf" value="(\\w+)"'}
+        - name: login
+          post: https://shop.example/login
+          headers: {X-Csrf: "{token}"}
+          form: {email: a@b.example, csrf: "{token}", remember: ""}
+          expect: {status: [200, 302], header: {Location: ^/home}}
+          capture: {session: {header: X-Session}}
+        - name: cart
+          put: https://shop.example/cart/{session}
+          body: {items: [{sku: 1, note: "{session}"}], gift: false}
+          expect: {status: 201, text: [cart, total], json: {ok: true, lines.0.sku: 1, state: open}}
+          capture: {order: {json: order.id}}
+        - name: forget
+          delete: https://shop.example/cart/{order}
+          expect: {status: 204}
+    every: 30s
+  lines:
+    logs: {match: ["(?i)error", "ECONN"], timeout: 5s}
+    every: 15s
+rules:
+  - name: checkout
+    signal: checkout
+    failing: 2 in a row
+    then: rollback
+  - name: slow-login
+    value: checkout.login
+    above: 900ms
+    for: 1m
+    then: page
+  - name: memory
+    value: store.memory
+    above: 400MiB
+    for: 2m
+    then: page
+  - name: slower
+    quantile: {of: store.latency, q: 95%}
+    over: 2m
+    worse_than_baseline: {factor: 1.5}
+    min_requests: 100
+    for: 30s
+    then: rollback
+  - name: more-errors
+    ratio: store.errors / store.requests
+    over: 2m
+    worse_than_baseline: {factor: 2, add: 1pp}
+    min_requests: 100
+    then: page
+interlocks:
+  watch: 2h
+  control: [https://control.example, "${CONTROL:-}"]
+  dependencies:
+    - {name: database, http: https://database.example, timeout: 1s}
+    - {name: search, http: "${SEARCH:-}"}
+  look_every: 3s
+  others_within: 0s
+  status_feed: https://status.example/incidents
+  freeze:
+    - {name: sale, rollback: page, from: 2026-11-27T00:00Z, to: 2026-11-30T06:00+01:00}
+    - {name: weekend, days: [fri, sat], at: "18:00", for: 14h, zone: Europe/Berlin}
+  migration:
+    label: schema
+    allow: [none]
+    probe: {url: https://shop.example/schema, path: db.version, timeout: 2s}
+rollback:
+  first: {machines: 2, wait: 45s, on_unclear: go_on}
+  restart_sick: true
+comparison: {block: 10m, blocks: 12, settle: 1m}
+approval: {expires: 5m}
+reports: {token_file: /run/secrets/reports}
+verify:
+  require: [checkout]
+  otherwise: [page]
+  limits:
+    - {ratio: store.errors / store.requests, above: 1%}
+notify:
+  page: [pagerduty: {routing_key_env: KEY, change_url: ""}]
+  tell: [slack: {token_env: SLACK, channel: "#engineering"}, slack: {token_env: SLACK, channel: "${CHAT:-}"}]
+  record: [github_issue: {token_env: GITHUB, repo: acme/shop, labels: [production]}]
+heartbeat: {url: https://beat.example}
+"""
 
-def edited(old: str, new: str) -> str:
-    """``GOOD`` with its first ``old`` replaced."""
-    assert old in GOOD, old
-    return GOOD.replace(old, new, 1)
+
+def edited(old: str, new: str, text: str = GOOD) -> str:
+    """``text`` with its first ``old`` replaced."""
+    assert old in text, old
+    return text.replace(old, new, 1)
 
 
 def load(text: str, **environ: str) -> Policy:

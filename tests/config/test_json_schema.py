@@ -12,10 +12,10 @@ import pytest
 
 from rollguard.config.schema import json_schema
 from rollguard.config.yamltext import read_document
-from tests.config.policies import GOOD, edited
+from tests.config.policies import FULL, GOOD, edited
 
 CONFIG = Path(__file__).parents[2] / "config"
-POLICIES = [CONFIG / "hotdash-production.yaml", CONFIG / "examples" / "demo.yaml"]
+POLICIES = sorted(CONFIG.rglob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
@@ -73,6 +73,30 @@ def test_editors_find_no_fault_with_the_policies_that_ship(path: Path) -> None:
 def test_what_the_loader_refuses_is_underlined_in_the_editor(old: str, new: str) -> None:
     assert VALIDATOR.is_valid(_as_editors_read(GOOD))
     assert not VALIDATOR.is_valid(_as_editors_read(edited(old, new)))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("get: https://shop.example/login", "get: shop.example/login"),
+        ("get: https://shop.example/login", "got: https://shop.example/login"),
+        ("headers: {X-Csrf:", "headers: {X Csrf:"),
+        ("status: [200, 302]", "status: ok"),
+        ("lines.0.sku: 1", "lines..sku: 1"),
+        ("token: {text:", "csrf-token: {text:"),
+        ("factor: 1.5", "factor: 1"),
+        ("add: 1pp", "add: 1%"),
+        ("days: [fri, sat]", "days: [friday]"),
+        ('at: "18:00"', "at: 18"),
+        ("otherwise: [page]", "otherwise: page"),
+        ("machines: 2, wait: 45s", "machines: two, wait: 45s"),
+        ("tell: [slack:", "tell: [skype:"),
+        ("repo: acme/shop", "repo: shop"),
+    ],
+)
+def test_so_it_is_with_the_rest_of_the_format(old: str, new: str) -> None:
+    assert VALIDATOR.is_valid(_as_editors_read(FULL))
+    assert not VALIDATOR.is_valid(_as_editors_read(edited(old, new, FULL)))
 
 
 def _as_editors_read(text: str) -> object:

@@ -1,4 +1,4 @@
-"""Every mistake is named at its place, in words that say what to write instead. The cases are in ``mistakes.txt``."""
+"""Every mistake is named at its place, in words that say what to write instead. The cases are in ``mistakes*.txt``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 
 from rollguard.config.problems import PROBLEMS_MAX
 from rollguard.config.quantity import duration_text
-from tests.config.policies import GOOD, complaints, edited, load
+from tests.config.policies import FULL, GOOD, complaints, edited, load
 
 ENVIRON = {"SET": "s3cret!", "URL": "gopher://s3cret"}
 
 
-def _cases() -> list[tuple[str, str, list[str]]]:
-    text = Path(__file__).with_name("mistakes.txt").read_text(encoding="utf-8")
+def _cases(file: str) -> list[tuple[str, str, list[str]]]:
+    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     cases = []
     for block in text.strip("\n").split("\n\n")[1:]:
         lines = block.split("\n")
@@ -24,16 +24,64 @@ def _cases() -> list[tuple[str, str, list[str]]]:
     return cases
 
 
-@pytest.mark.parametrize("old, new, message", _cases())
-def test_a_mistake_is_shown_with_its_line_and_a_caret(old: str, new: str, message: list[str]) -> None:
-    said = complaints(edited(old, new), ENVIRON)
+CASES = [(text, *case) for text, file in ((GOOD, "mistakes.txt"), (FULL, "mistakes_full.txt")) for case in _cases(file)]
+
+
+@pytest.mark.parametrize("text, old, new, message", CASES, ids=range(len(CASES)))
+def test_a_mistake_is_shown_with_its_line_and_a_caret(text: str, old: str, new: str, message: list[str]) -> None:
+    said = complaints(edited(old, new, text), ENVIRON)
     assert message, "a mistake must be complained about"
     assert said == message
 
 
 def test_there_is_nothing_to_say_about_a_sound_policy() -> None:
     assert complaints(GOOD) == []
-    assert len(_cases()) > 100
+    assert complaints(FULL) == []
+    assert len(CASES) > 250
+
+
+def test_a_broken_journey_is_no_reason_to_complain_about_rules_that_use_it() -> None:
+    said = complaints(FULL.replace("timeout: 8s", "timeout: 8"))
+    assert said[0] == "p.yaml:24:16: 8 has no unit; write 8s, 8m or 1h"
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (
+            "comparison: {block: 10m, blocks: 12, settle: 1m}\n",
+            "",
+            "p.yaml:76:10: comparison.settle is as long as interlocks.watch: nothing would ever be compared",
+        ),
+        (
+            "comparison: {block: 10m, blocks: 12, settle: 1m}\n",
+            "comparison: {blocks: 12}\n",
+            "p.yaml:76:10: comparison.settle is as long as interlocks.watch: nothing would ever be compared",
+        ),
+        (
+            "settle: 1m",
+            "settle: 20s",
+            None,
+        ),
+    ],
+)
+def test_where_only_one_of_two_lengths_is_written_that_one_is_pointed_at(
+    old: str, new: str, message: str | None
+) -> None:
+    said = complaints(edited(old, new, FULL.replace("watch: 2h", "watch: 30s")))
+    assert said[:1] == ([] if message is None else [message])
+
+
+def test_readings_come_more_often_than_blocks() -> None:
+    rare = (
+        FULL.replace("every: 15s", "every: 6m", 1)
+        .replace("max_age: 90s", "max_age: 7m")
+        .replace("over: 2m", "over: 7m")
+    )
+    said = complaints(rare.replace("block: 10m, ", ""))
+    assert said[0] == "p.yaml:20:12: comparison.block is shorter than the time between two readings of 'store'"
+    assert complaints(rare) == []
 
 
 def test_every_mistake_is_reported_at_once_in_the_order_of_the_file() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,7 @@ class MemoryStore:
 
     def crash(self) -> MemoryStore:
         copy = MemoryStore()
-        copy.disk = MemoryDisk(
-            list(self.disk.events), dict(self.disk.waiting), dict(self.disk.dropped), self.disk.items
-        )
+        copy.disk = deepcopy(self.disk)
         return copy
 
 
@@ -206,6 +205,57 @@ async def test_no_more_items_are_handed_out_than_asked_for_oldest_first(journal:
     await journal.append([], [("pager", page(f"k{n}")) for n in range(20)])
     assert [i.id for i in await journal.outbox_due(0.0)] == list(range(1, 17))
     assert [i.id for i in await journal.outbox_due(0.0, limit=3)] == [1, 2, 3]
+
+
+async def test_a_long_line_of_one_channel_hides_nothing_of_another(journal: AnyJournal) -> None:
+    await journal.append([], [("pager", page(f"k{n}")) for n in range(500)])
+    await journal.append([], [("hook", page("k0")), ("hook", page("k1"))])
+    assert [i.id for i in await journal.outbox_due(0.0, limit=3)] == [1, 2, 3, 501, 502]
+
+
+async def test_the_next_page_of_a_key_knows_the_thread_that_its_channel_named(store: Store) -> None:
+    journal = store.open()
+    await journal.append(
+        [], [(channel, page("k", n)) for n in ("one", "two", "three") for channel in ("chat", "pager")]
+    )
+    await journal.append([], [("chat", page("other"))])
+    for item in await journal.outbox_due(0.0):
+        assert item.thread == ""
+        await journal.outbox_done(item.id, 1.0, "C1:17.5" if item.channel == "chat" and item.page.key == "k" else "")
+    after = store.crash().open()
+    for life in (journal, after):
+        assert [(i.channel, i.thread) for i in await life.outbox_due(0.0)] == [("chat", "C1:17.5"), ("pager", "")]
+    [chat, _] = await after.outbox_due(0.0)
+    await after.outbox_done(chat.id, 2.0, "C1:99")
+    assert [i.thread for i in await after.outbox_due(0.0) if i.channel == "chat"] == ["C1:99"]
+    await journal.close()
+    await after.close()
+
+
+async def test_what_ended_long_ago_is_forgotten_and_what_waits_never(journal: AnyJournal) -> None:
+    await journal.append([], [("chat", page(f"k{n}")) for n in range(4)])
+    await journal.outbox_done(1, 10.0, "thread")
+    await journal.outbox_drop(2, 20.0, "refused")
+    await journal.outbox_done(3, 30.0, "kept")
+    assert await journal.outbox_forget(10.0) == 0
+    assert await journal.outbox_forget(1e12, limit=1) == 1
+    assert await journal.outbox_forget(30.0) == 1
+    await journal.append([], [("chat", page("k0")), ("chat", page("k2"))])
+    assert [(i.id, i.thread) for i in await journal.outbox_due(1e12)] == [(4, ""), (5, ""), (6, "kept")]
+    assert await journal.outbox_forget(1e12) == 1
+    assert await journal.outbox_waiting() == 3
+
+
+async def test_what_is_kept_is_the_newest_text_of_each_name_in_every_life(store: Store) -> None:
+    journal = store.open()
+    assert await journal.kept("baseline") is None
+    for text in ("first", "ü {}"):
+        await journal.keep("baseline", text)
+    await journal.keep("other", "x")
+    after = store.crash().open()
+    assert [await after.kept(name) for name in ("baseline", "other", "third")] == ["ü {}", "x", None]
+    await journal.close()
+    await after.close()
 
 
 async def test_a_caller_that_gave_up_does_not_stop_the_others(journal: AnyJournal) -> None:

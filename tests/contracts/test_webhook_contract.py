@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rollguard.adapters.notify.webhook import sign, signing_keys
+from rollguard.adapters.notify.webhook import signing_keys
+from rollguard.core.signing import sign
 
 VECTOR = Path(__file__).parents[2].parent / "shared/contracts/standard-webhooks/vector.json"
 

@@ -9,7 +9,7 @@ from typing import Any
 from rollguard.core import events as ev
 from rollguard.core.event_json import from_json
 from rollguard.core.incident_json import Salt, incident_json, incident_object
-from rollguard.core.incident_record import Chronicle, artifact_path, chronicle, folder_name
+from rollguard.core.incident_record import Chronicle, artifact_path, bundle_path, chronicle, folder_name
 from rollguard.core.policy import Artifacts
 from tests.builders import BAD, GOOD, NOON, a_machine, a_policy, a_snapshot, machines, recorded
 
@@ -130,7 +130,7 @@ def test_the_figures_are_the_seconds_between_the_turning_points() -> None:
 
 
 def test_what_did_not_come_to_pass_has_no_figure() -> None:
-    handed = replace(STORY[19], outcome="failed")  # type: ignore[call-arg]
+    handed = replace(STORY[19], outcome="failed")
     spans = of(*STORY[:19], handed).figures().spans()
     assert spans["firstWriteToWhole"] is None
     assert spans["wholeToVerified"] is None
@@ -202,7 +202,7 @@ def test_a_document_shows_the_machines_before_and_after_but_no_label_and_no_conf
 
 
 def test_the_labels_of_a_release_are_left_out_of_the_timeline() -> None:
-    text = incident_json(documented(of(replace(STORY[1], at=NOON), *STORY[5:])))  # type: ignore[call-arg]
+    text = incident_json(documented(of(replace(STORY[1], at=NOON), *STORY[5:])))
     assert '"event": "DigestSeen"' in text
     assert "canary-label" not in text
 
@@ -221,7 +221,7 @@ def test_a_document_is_bounded_and_stays_json() -> None:
 
 def test_hostile_words_stay_inside_their_json_string() -> None:
     evil = 'x"}],"closed":{"outcome":"restored"}\n\x00\ud800</script>'
-    text = incident_json(documented(of(*STORY[:6], replace(STORY[6], sentence=evil), *STORY[7:])))  # type: ignore[call-arg]
+    text = incident_json(documented(of(*STORY[:6], replace(STORY[6], sentence=evil), *STORY[7:])))
     assert json.loads(text)["sentence"] == evil
     text.encode("ascii")
 
@@ -230,3 +230,4 @@ def test_the_folder_sorts_by_time_and_belongs_to_one_target() -> None:
     assert folder_name(NOON + 0.9, SHOP) == "20260821T120000Z-shop-production"
     assert artifact_path(Artifacts(), SHOP, NOON) == "artifacts/rollback/20260821T120000Z-shop-production"
     assert artifact_path(Artifacts(dir="a/"), SHOP, NOON, "f.txt") == "a/20260821T120000Z-shop-production/f.txt"
+    assert bundle_path(a_policy(), NOON).endswith("20260821T120000Z-shop-production/support-bundle.tar.gz")

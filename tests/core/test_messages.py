@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +14,10 @@ from rollguard.core.decide import PageDecision, decide
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.judge import judge
 from rollguard.core.lifecycle import DigestRecord
-from rollguard.core.messages import FIELD_MAX, by_digest, by_hand, gap_notice, mix, page
+from rollguard.core.messages import DETAILS_MAX, FIELD_MAX, by_digest, by_hand, gap_notice, mix, page
 from rollguard.core.model import EDGE, Mode, Reading
 from rollguard.core.pages import Page, Severity
-from rollguard.core.policy import Condition, Crashed, Failing, Quantile, Ratio, Threshold
+from rollguard.core.policy import Compared, Condition, Crashed, Failing, Quantile, Ratio, Threshold
 from tests.builders import (
     BAD,
     GOOD,
@@ -68,8 +70,10 @@ def test_a_page_of_a_held_rollback_says_everything_a_person_needs_at_night() -> 
             "not-responding",
             f"{decision.findings[0].sentence} [Immediate: not responding] (shop.yaml:14)",
         ),
-        ("not-responding figures", "value 3, since 11:59:50Z"),
-        ("not-responding machines", "m1, m2, m3 and m4"),
+        ("value", "3 in a row"),
+        ("limit", "3 in a row"),
+        ("since", "11:59:50Z"),
+        ("failing machines", "m1, m2, m3 and m4"),
         ("held by pause", "paused by ann since 11:59:00Z: fire drill"),
         ("note: hold", "ann holds it"),
         ("machines", "4 on bad0bad0bad0"),
@@ -78,6 +82,44 @@ def test_a_page_of_a_held_rollback_says_everything_a_person_needs_at_night() -> 
     )
     assert sent.link.endswith("/docs/operations.md#held-by-pause")
     assert (sent.severity, sent.at, sent.target) == (Severity.CRITICAL, NOON, "shop-production")
+
+
+IN_ITS_UNIT: list[tuple[Condition, tuple[float, float, float], tuple[str, str, str]]] = [
+    (
+        Ratio(bad="e", total="r", over_s=60, limit=0.1, above=True, min_count=1),
+        (0.366, 0.1, 0.0004),
+        ("36.6 %", "10 %", "under 0.1 %"),
+    ),
+    (
+        Compared(of=Quantile(key="l", q=0.95, over_s=60, limit=0, above=True, min_count=1), factor=1.5),
+        (1.8, 1.5, 1.0),
+        ("1.8 s", "1.5 s", "1 s"),
+    ),
+    (Threshold(key="numbers.errors", limit=5, above=True, for_s=60), (7, 5, 0), ("7", "5", "0")),
+]
+
+
+@pytest.mark.parametrize("condition, numbers, shown", IN_ITS_UNIT)
+def test_value_limit_baseline_and_since_have_a_line_each_in_the_unit_of_the_rule(
+    condition: Condition, numbers: tuple[float, float, float], shown: tuple[str, str, str]
+) -> None:
+    value, limit, baseline = numbers
+    found = replace(a_finding(a_rule(condition)), value=value, limit=limit, baseline=baseline, since=NOON)
+    sent = a_page(findings=(found,))
+    names = ("value", "limit", "baseline", "since")
+    assert tuple(detail(sent, name) for name in names) == (*shown, "12:00:00Z")
+
+
+def test_a_page_has_fewer_than_twenty_lines_and_what_a_person_must_have_is_never_cut() -> None:
+    many = tuple(a_finding(a_rule(name=f"rule-{n}"), machines=("m1",)) for n in range(30))
+    held = tuple(Refusal(f"lock-{n}", "held") for n in range(30))
+    sent = a_page(findings=many, refusals=held, warnings=held, snapshot=a_snapshot(), more=[("approve", "so")])
+    assert len(sent.details) == DETAILS_MAX < 20
+    names = [name for name, _ in sent.details]
+    assert names[0] == "rule-0"
+    assert "rule-12" in detail(sent, "also")
+    assert "lock-12" in detail(sent, "held by also")
+    assert names[-4:] == ["approve", "machines", "by hand", "runbook"]
 
 
 EVERY_KIND: list[tuple[Condition, list[Reading], str, str]] = [
@@ -179,4 +221,4 @@ def test_no_text_from_outside_makes_a_page_grow_without_bounds(hostile: str, mac
     sent = a_page(hostile, findings=(finding,), refusals=(Refusal("pause", hostile),), target=record)
     assert len(sent.summary) <= 1000
     assert all(len(value) <= FIELD_MAX for _, value in sent.details)
-    assert len(sent.details) <= 6
+    assert len(sent.details) < 20

@@ -93,10 +93,18 @@ def test_a_known_secret_is_taken_out_wherever_it_is_quoted() -> None:
         ),
         ({"heartbeat": {"url": "https://hc.example/uuid"}}, {"heartbeat": {"url": "https://hc.example/…"}}),
         (
-            {"login": {"journey": {"steps": [{"name": "a", "url": "/l", "form": {"p": "canary"}, "json": {"p": 7}}]}}},
             {
                 "login": {
-                    "journey": {"steps": [{"name": "a", "url": "/l", "form": {"p": LEFT_OUT}, "json": {"p": LEFT_OUT}}]}
+                    "journey": {
+                        "steps": [{"name": "a", "post": "/l?t=canary", "form": {"p": "canary"}, "body": {"p": 7}}]
+                    }
+                }
+            },
+            {
+                "login": {
+                    "journey": {
+                        "steps": [{"name": "a", "post": "/l?…", "form": {"p": LEFT_OUT}, "body": {"p": LEFT_OUT}}]
+                    }
                 }
             },
         ),

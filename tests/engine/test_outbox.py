@@ -6,14 +6,14 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
 from rollguard.core.events import Event, PageFailed, PageQueued, PageSent, Recorded
 from rollguard.core.pages import Kind, Page
-from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, Outbox, back_off_s
+from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, KEPT_S, Outbox, back_off_s
 from rollguard.engine.record import Record
 from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Vitals
@@ -63,7 +63,7 @@ class World:
     told: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.record = Record(self.journal, {c.name: ALERTS for c in self.channels}, Vitals(), [self._hear])
+        self.record = Record(self.journal, {c.name: c.kinds for c in self.channels}, Vitals(), [self._hear])
         self.outbox = Outbox(self.journal, {c.name: c for c in self.channels}, VirtualClock(), self.record)
 
     def _hear(self, recorded: Recorded) -> None:
@@ -179,6 +179,98 @@ def test_the_wait_that_a_channel_asks_for_is_honoured() -> None:
     pager = Channel("pager", Unavailable("429", retry_after_s=120.0), None)
     run(deliver(World([pager]), "down", for_s=300.0))
     assert [at for at, _ in pager.asked] == [1.0, 121.0]
+
+
+def test_a_channel_that_asks_for_a_wait_gets_it_for_everything_and_no_other_channel_waits() -> None:
+    slack, pager = Channel("slack", Unavailable("429", retry_after_s=60.0), None), Channel("pager")
+
+    async def story() -> None:
+        world = World([slack, pager])
+        async with world.delivering():
+            await world.page("one")
+            await asyncio.sleep(1.0)
+            await world.page("two", key="shop/2")
+            await asyncio.sleep(90.0)
+
+    run(story())
+    assert slack.asked == [(1.0, "one"), (61.0, "one"), (61.0, "two")]
+    assert pager.asked == [(1.0, "one"), (2.0, "two")]
+
+
+def test_a_channel_that_asks_for_an_hour_is_still_tried_with_new_pages_every_five_minutes() -> None:
+    slack = Channel("slack", Unavailable("429", retry_after_s=3600.0), None)
+
+    async def story() -> None:
+        world = World([slack])
+        async with world.delivering():
+            await world.page("one")
+            await asyncio.sleep(1.0)
+            await world.page("two", key="shop/2")
+            await asyncio.sleep(4000.0)
+
+    run(story())
+    assert slack.asked == [(1.0, "one"), (301.0, "two"), (3601.0, "one")]
+
+
+def test_a_storm_for_a_channel_that_hangs_holds_back_no_page_of_another_one() -> None:
+    hook, pager = Channel("hook", 3600.0), Channel("pager")
+
+    async def story() -> None:
+        world = World([hook, pager])
+        async with world.delivering():
+            for n in range(1000):
+                await world.page("x", key=f"shop/{n}")
+            await asyncio.sleep(1.0)
+
+    run(story())
+    assert len(pager.asked) == 1000
+    assert {at for at, _ in pager.asked} == {1.0}
+
+
+def test_what_ended_a_month_ago_is_forgotten_while_the_outbox_works() -> None:
+    world = World([Channel("chat", 0.0)])
+
+    async def story() -> int:
+        async with world.delivering():
+            await world.page("down")
+            await asyncio.sleep(KEPT_S - 7200.0)
+            kept = len(world.journal.disk.ended)
+            await asyncio.sleep(3 * 3600.0)
+        return kept
+
+    assert run(story()) == 1
+    assert not world.journal.disk.ended
+
+
+def test_a_page_goes_only_to_channels_that_have_a_form_for_it_and_back_into_its_thread() -> None:
+    class Threaded(Channel):
+        kinds = frozenset({Kind.ALERT, Kind.CHANGE})
+
+        def __init__(self) -> None:
+            super().__init__("chat")
+            self.threads: list[str] = []
+
+        async def send(self, page: Page, thread: str = "") -> str:
+            self.threads.append(thread)
+            await super().send(page, thread)
+            return thread or f"thread of {page.summary}"
+
+    chat, pager = Threaded(), Channel("pager")
+
+    async def story() -> None:
+        world = World([chat, pager])
+        async with world.delivering():
+            await world.page("one", "two")
+            changed = Page(key="shop/changes", target="shop", summary="v42", at=wall_clock(), kind=Kind.CHANGE)
+            follow = replace(changed, key="shop/pm", kind=Kind.FOLLOW_UP)
+            await world.record.add(pages=[changed, follow])
+            await asyncio.sleep(1.0)
+        assert not world.journal.disk.waiting
+
+    run(story())
+    assert [summary for _, summary in pager.asked] == ["one", "two"]
+    assert {summary for _, summary in chat.asked} == {"one", "two", "v42"}
+    assert sorted(chat.threads) == ["", "", "thread of one"]
 
 
 def test_a_channel_that_is_down_is_asked_ever_more_rarely_and_at_last_given_up() -> None:

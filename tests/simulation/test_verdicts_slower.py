@@ -68,8 +68,9 @@ def test_30_percent_slower_is_paged_to_be_considered_and_nothing_is_touched() ->
         await shop.wait(9)
 
     books = open_shop(story, images=IMAGES, policy=COMPARING)
-    books.leaves_alone(pages=1)
+    books.leaves_alone(pages=3)
     assert books.fired == {"slower-by-a-fifth"}
+    assert "consider a rollback: slower-by-a-fifth: traffic.latency q0.95" in books.pages[0]
 
 
 def test_what_was_learnt_survives_a_restart_of_the_guard() -> None:

@@ -12,7 +12,7 @@ import pytest
 from rollguard.errors import Refused
 from rollguard.ports import Vitals
 from rollguard.web.health import why_unhealthy, why_unready
-from rollguard.web.server import Views, WebServer, parse_listen
+from rollguard.web.server import Views, WebServer, parse_listen, taken
 
 
 @dataclass
@@ -120,10 +120,28 @@ async def test_after_closing_nobody_listens(guard: Guard) -> None:
         ("9464", ("127.0.0.1", 9464)),
         ("[::]:80", ("::", 80)),
         ("0.0.0.0:65535", ("0.0.0.0", 65535)),
+        ("*:9464", ("*", 9464)),
     ],
 )
 def test_an_address_without_a_host_is_this_machine_alone(listen: str, address: tuple[str, int]) -> None:
     assert parse_listen(listen) == address
+
+
+async def test_a_star_is_every_address_of_both_families(guard: Guard) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    assert taken(f"*:{port}") is None
+    server = await WebServer.start(guard.views(), f"*:{port}")
+    try:
+        assert "is in use" in (taken(f"*:{port}") or "")
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, port), timeout=5.0) as knock:
+                assert knock.getpeername()[1] == port
+    finally:
+        await server.close()
 
 
 @pytest.mark.parametrize("listen", ["", "localhost", "localhost:", "1.2.3.4:65536", "1.2.3.4:-1", "x:٣"])

@@ -1,12 +1,14 @@
-"""The record of each rollback as files for people, named as in the runbook, beside the journal."""
+"""The record of each incident as files for people, named as in the runbook, beside the journal."""
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rollguard.core.policy import Artifacts
@@ -16,15 +18,57 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 FILES_MAX = 32
 FILE_CHARS_MAX = 1 << 20
 FOLDERS_MAX = 1000
+BUNDLE_BYTES_MAX = 20 << 20
+_CUT = "\n… cut: the bundle would be too large\n"
 
 
-def folder_name(at: float) -> str:
-    """The folder of a rollback that began at ``at``: a time that sorts and that every file system can hold."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+def packed(root: str, files: Mapping[str, str], at: float, bytes_max: int = BUNDLE_BYTES_MAX) -> bytes:
+    """A ``.tar.gz`` with the files in folder ``root``, never larger than ``bytes_max``, the same for the same files.
+
+    The first files come first: what there is no room for is cut after a whole line, or left empty, and says so.
+    """
+    left = bytes_max - 64 * 1024 - bytes_max // 1024  # for headers, and for what does not compress
+    folder = re.sub(r"[^A-Za-z0-9._-]", "_", root)[:80]
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for name, words in list(files.items())[:FILES_MAX]:
+            content = _fitting(words.encode("utf-8", "backslashreplace"), left)
+            left = max(0, left - len(content))
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mode, entry.mtime = len(content), 0o600, int(at)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _fitting(content: bytes, most: int) -> bytes:
+    if len(content) <= most:
+        return content
+    return content[: max(0, most)].rpartition(b"\n")[0] + _CUT.encode()
+
+
+def copy_private(path: Path, out: Path) -> None:
+    """Copy a file to ``out``, readable by its owner alone. Raises ``Refused``: never over something that is there."""
+    try:
+        content = path.read_bytes()
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise Refused(f"cannot write {out}: {error.strerror}; the bundle is {path}") from error
+
+
+def find(data: Path, folder: str) -> Path | None:
+    """An incident's folder, wherever a policy keeps it in the data folder; None when there is none (any more)."""
+    try:
+        return next((path for path in data.rglob(folder) if path.is_dir()), None)
+    except OSError:
+        return None
 
 
 class ArtifactFolder:
-    """``<data>/<settings.dir>``: one folder for each rollback, kept for ``settings.keep_s``."""
+    """``<data>/<settings.dir>``: one folder for each incident, kept for ``settings.keep_s``."""
 
     def __init__(self, data: Path, settings: Artifacts) -> None:
         """Raises ``Refused`` when ``settings.dir`` leads out of the data folder."""
@@ -34,8 +78,8 @@ class ArtifactFolder:
         if not self._root.is_relative_to(self._data) or self._root == self._data:
             raise Refused(f"artifacts.dir {settings.dir!r} must be a folder inside the data folder {data}")
 
-    def write(self, folder: str, files: Mapping[str, str]) -> Path:
-        """Write whole files (0600) into a rollback's folder (0700), replacing those of the same name.
+    def write(self, folder: str, files: Mapping[str, str | bytes]) -> Path:
+        """Write whole files (0600) into an incident's folder (0700), replacing those of the same name.
 
         Longer texts are cut and say so. Raises ``Refused`` for a name that is not plain, or when the disk will not.
         """
@@ -43,11 +87,11 @@ class ArtifactFolder:
             if not _NAME.fullmatch(name):
                 raise Refused(f"{name!r} cannot be the name of an artifact")
         if len(files) > FILES_MAX:
-            raise Refused(f"{len(files)} artifacts for one rollback, at most {FILES_MAX}")
+            raise Refused(f"{len(files)} artifacts for one incident, at most {FILES_MAX}")
         try:
             path = self._make(self._root / folder)
-            for name, text in files.items():
-                _write_whole(path / name, _cut(text))
+            for name, content in files.items():
+                _write_whole(path / name, content if isinstance(content, bytes) else _text(content))
         except OSError as error:
             raise Refused(f"cannot write artifacts to {self._root / folder}: {error.strerror}") from error
         return path
@@ -83,16 +127,17 @@ class ArtifactFolder:
         return path
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     """All of it or nothing: a crash must not leave half a report under its name."""
     draft = path.with_name(f".{path.name}.draft")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
     draft.replace(path)
 
 
-def _cut(text: str) -> str:
-    return (
+def _text(text: str) -> bytes:
+    whole = (
         text if len(text) <= FILE_CHARS_MAX else f"{text[:FILE_CHARS_MAX]}\n… cut after {FILE_CHARS_MAX} characters\n"
     )
+    return whole.encode("utf-8", "backslashreplace")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import zlib
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import aiohttp
@@ -184,8 +186,22 @@ def status_error(answer: HttpAnswer, request: str, said: str = "") -> GuardError
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a ``Retry-After`` header, at most an hour; None for a date, or for nothing."""
+    """The seconds of a ``Retry-After`` header, also where it is a date; at most an hour; None where there is none."""
     value = headers.get("retry-after", "").strip()
-    if not (value.isascii() and value.isdecimal()):
+    if value.isascii() and value.isdecimal():
+        return min(float(value[:9]), RETRY_AFTER_S_MAX)
+    at = _http_date(value)
+    return None if at is None else min(max(at - server_now(headers), 0.0), RETRY_AFTER_S_MAX)
+
+
+def server_now(headers: Mapping[str, str]) -> float:
+    """The instant of an answer by the server's own clock, which its dates are meant by; ours where it says none."""
+    at = _http_date(headers.get("date", ""))
+    return time.time() if at is None else at
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text[:60]).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return min(float(value[:9]), RETRY_AFTER_S_MAX)

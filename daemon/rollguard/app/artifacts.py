@@ -119,8 +119,6 @@ class ArtifactWriter:
         if job.when and snapshot is not None:
             files[f"{job.when}-rollback-status.txt"] = status_text(policy, snapshot, self._guard.record.state)
             files[f"{job.when}-rollback-releases.json"] = releases_json(snapshot)
-        if job.when == "post" and job.goal is not None:
-            files[SUMMARY] = summary_text(policy, job.goal, recorded)
         after = None if job.when == "pre" else snapshot
         document = incident_object(
             policy,
@@ -133,6 +131,8 @@ class ArtifactWriter:
         files[INCIDENT] = incident_json(document)
         if told_of.due_at is not None:
             files[POST_MORTEM] = draft_of(policy, told_of, version=__version__)
+        if job.when == "post" and job.goal is not None:
+            files[SUMMARY] = summary_text(policy, job.goal, recorded)
         return files
 
     def _seen_before(self, incident: str) -> Snapshot | None:

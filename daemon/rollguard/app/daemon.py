@@ -14,6 +14,7 @@ from rollguard.app.desk import Desk
 from rollguard.app.options import CannotStart, Options, socket_path
 from rollguard.app.preflight import missing_secrets, strangers, unusable_folder
 from rollguard.app.reload import Reloader, fingerprint
+from rollguard.app.reporting import ReportDesk
 from rollguard.app.target import Shared, Target
 from rollguard.config.loader import load_policies
 from rollguard.core.policy import Policy
@@ -103,7 +104,7 @@ async def _serve(
         unready=lambda: next((why for t in targets.values() if (why := t.why_unready())), None),
     )
     try:
-        web = await WebServer.start(views, options.listen)
+        web = await WebServer.start(views, options.listen, ReportDesk(targets, options.environ))
         stack.push_async_callback(web.close)
         control = await ControlServer.start(socket_path(options.data), Desk(targets, reloader).handle)
         stack.push_async_callback(control.close)

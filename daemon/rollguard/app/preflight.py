@@ -16,8 +16,11 @@ from rollguard.core.channels import Channel, GitHubIssue, PagerDuty, Slack, Webh
 from rollguard.core.model import EDGE, GapKind, Reading, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.signals import CountSignal, SecretRef
+from rollguard.core.signing import keys_of
 from rollguard.errors import GuardError, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Transport
+
+REPORTS = "reports"
 
 
 def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str], clock: Clock) -> FlyPlatform:
@@ -26,12 +29,14 @@ def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str]
 
 
 def missing_secrets(policies: Sequence[Policy], environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each secret that a policy names and that is not there."""
+    """A sentence for each secret that a policy names and that is not there, or that anybody could guess."""
     problems: dict[str, None] = {}
     for policy in policies:
         for what, ref in _secrets(policy):
             try:
-                read_secret(ref, environ)
+                secret = read_secret(ref, environ)
+                if what == REPORTS:
+                    keys_of(secret)
             except Refused as error:
                 problems[f"{policy.path}: {what}: {error}"] = None
     return list(problems)
@@ -43,7 +48,7 @@ def _secrets(policy: Policy) -> Iterator[tuple[str, SecretRef]]:
         if isinstance(signal, CountSignal) and signal.token is not None:
             yield f"signal {signal.name}", signal.token
     if policy.reports is not None:
-        yield "reports", policy.reports.token
+        yield REPORTS, policy.reports.token
     for group, channels in (("page", policy.page), ("tell", policy.tell), ("record", policy.record)):
         for channel in channels:
             yield (f"notify.{group} {type(channel).__name__.lower()}", _secret_of(channel))

@@ -1,8 +1,9 @@
-"""``pause``, ``resume``, ``hold``, ``report``, ``adopt``, ``reload``: asked of a running guard, with who and why."""
+"""``pause``, ``resume``, ``hold``, ``report``, ``adopt``, ``approve``, ``veto``, ``floor``, ``reload``: asked of a running guard, with who and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rollguard.cli import asking
@@ -39,7 +40,29 @@ def adopt(argv: Sequence[str], about: str) -> int:
     """Declare a release proven."""
     parser = _parser("adopt", about)
     parser.add_argument("version", nargs="?", type=version_number, metavar="VERSION", help="default: the serving one")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="a recording of it, as rollguard record writes")
     return _act(parser, argv, "adopt")
+
+
+def approve(argv: Sequence[str], about: str) -> int:
+    """Yes, roll back."""
+    return _act(_parser("approve", about), argv, "approve")
+
+
+def veto(argv: Sequence[str], about: str) -> int:
+    """No, leave it."""
+    return _act(_parser("veto", about), argv, "veto")
+
+
+def floor(argv: Sequence[str], about: str) -> int:
+    """The oldest release that may be gone back to."""
+    parser = _parser("floor", about)
+    parser.add_argument("version", nargs="?", type=version_number, metavar="VERSION", help="the oldest release allowed")
+    parser.add_argument("--lift", action="store_true", help="there is no floor any more")
+    args = parser.read(argv)
+    if (args.version is None) is not args.lift:
+        raise Usage("rollguard floor: either VERSION or --lift")
+    return _act(parser, argv, "floor")
 
 
 def reload(argv: Sequence[str], about: str) -> int:
@@ -67,8 +90,10 @@ def _act(parser: Parser, argv: Sequence[str], verb: str) -> int:
         wanted["for_s"] = _seconds(args.for_)
     if verb == "report":
         wanted["kind"] = args.kind
-    if verb in {"report", "adopt"}:
+    if verb in {"report", "adopt", "floor"}:
         wanted["version"] = args.version
+    if verb == "adopt" and args.baseline is not None:
+        wanted["baseline"] = str(args.baseline.absolute())
     return _say(asking.asked(args.data, verb, wanted, args.by), args.output)
 
 

@@ -25,6 +25,7 @@ STOP_S = 5.0
 def demo(argv: Sequence[str], about: str) -> int:
     """Play scenarios and tell the story; 0 only if each ended as it must."""
     from rollguard.demo.main import demo as play
+    from rollguard.demo.main import listed
     from rollguard.demo.scenarios import DEFAULT, SCENARIOS
 
     parser = Parser("demo", about)
@@ -36,9 +37,12 @@ def demo(argv: Sequence[str], about: str) -> int:
         help=f"{', '.join(SCENARIOS)} (default {DEFAULT})",
     )
     parser.add_argument("--all", action="store_true", help="every scenario, one after the other")
+    parser.add_argument("--list", action="store_true", help="say what each scenario shows and how it must end")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what each run wrote, as DIR/SCENARIO")
     with_output(parser)
     args = parser.read(argv)
+    if args.list:
+        return listed(args.output)
     return play(list(SCENARIOS) if args.all else args.scenarios, output=args.output, keep=args.keep)
 
 

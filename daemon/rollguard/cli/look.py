@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from rollguard.adapters.artifacts import find
 from rollguard.cli import asking
 from rollguard.cli import show as screen
 from rollguard.cli.parser import DONE, PROBLEM, Parser, Usage, complain, with_data, with_output
 from rollguard.core import text
 from rollguard.core.event_json import to_json
-from rollguard.core.events import Decided, GoalEnded, IncidentClosed, IncidentOpened, Recorded, Verified
+from rollguard.core.events import Decided, Event, GoalEnded, IncidentClosed, IncidentOpened, Recorded, Verified
 from rollguard.core.explain import explain_incident
+from rollguard.core.incident_record import folder_name
 from rollguard.core.report import story
 from rollguard.core.status import journal_object
 
@@ -89,7 +92,7 @@ def show(argv: Sequence[str], about: str) -> int:
         name = args.incident or _newest_incident(recorded)
         mine = [e for e in recorded if name and getattr(e.event, "incident", None) == name]
         if mine:
-            _show(target, name, mine, recorded, args.output)
+            _show(target, name, mine, recorded, args)
             return DONE
     complain(f"rollguard: no incident {args.incident}" if args.incident else "rollguard: no incident so far")
     return PROBLEM
@@ -100,11 +103,12 @@ def _newest_incident(recorded: Sequence[Recorded]) -> str:
     return opened[-1] if opened else ""
 
 
-def _show(target: str, name: str, mine: list[Recorded], recorded: list[Recorded], output: str) -> None:
+def _show(target: str, name: str, mine: list[Recorded], recorded: list[Recorded], args: Any) -> None:
     events = [e.event for e in mine]
-    if output == "json":
+    folder = _artifacts(args.data, target, events)
+    if args.output == "json":
         ends = [e.outcome for e in events if isinstance(e, IncidentClosed)]
-        document = {"target": target, "incident": name, "outcome": ends[-1] if ends else None}
+        document = {"target": target, "incident": name, "outcome": ends[-1] if ends else None, "artifacts": folder}
         screen.as_json({**document, "events": [to_json(e) for e in events]})
         return
     screen.line(f"incident {name} of {target}")
@@ -116,6 +120,15 @@ def _show(target: str, name: str, mine: list[Recorded], recorded: list[Recorded]
         screen.line("why:")
         for line in explain_incident(recorded, name):
             screen.line(f"  {line}")
+    if folder is not None:
+        screen.line(f"artifacts: {folder}")
+
+
+def _artifacts(data: Path, target: str, events: Sequence[Event]) -> str | None:
+    """Where the record of an incident is, if there is one."""
+    opened = next((e.at for e in events if isinstance(e, IncidentOpened)), None)
+    folder = find(data, folder_name(opened, target)) if opened is not None else None
+    return str(folder) if folder is not None else None
 
 
 def explain(argv: Sequence[str], about: str) -> int:

@@ -54,6 +54,8 @@ def target(item: Mapping[str, Any]) -> None:
     if status["incident"]:
         incident = status["incident"]
         line(f"  incident {incident['id']} ({incident['phase']}): {incident['sentence']}", "bad")
+    if status.get("baseline"):
+        line(f"  compared with {status['baseline']['sentence']}")
     for condition in status["conditions"]:
         calm = condition["type"] in _CALM and condition["status"] == "False"
         kind = "good" if calm else "soon" if condition["type"] in _CALM else _KINDS[condition["status"]]

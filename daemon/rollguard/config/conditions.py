@@ -177,7 +177,9 @@ def ratio_of(asked: Asked, over_s: float, min_count: float, for_s: float) -> tup
 def _counter(asked: Asked, key: str, offset: int) -> Signal | None:
     found = asked.directory.entry(key, offset)
     if found and not (isinstance(found[0], CountSignal) and found[1] in found[0].counters):
-        raise Wrong(f"{shown(key)} is not a counter of a signal", wanted="two counters", offset=offset)
+        raise Wrong(
+            f"{shown(key)} is not a counter of a scrape or prometheus signal", wanted="two counters", offset=offset
+        )
     return found[0] if found else None
 
 
@@ -192,7 +194,7 @@ def _quantile(asked: Asked, written: schema.Rule) -> Made:
     with asked.complaining("quantile", "of"):
         found = asked.directory.entry(asked_of.of)
         if found and not (isinstance(found[0], CountSignal) and found[1] in found[0].histograms):
-            message = f"{shown(asked_of.of)} is not a histogram of a signal"
+            message = f"{shown(asked_of.of)} is not a histogram of a scrape or prometheus signal"
             raise Wrong(message, wanted="a histogram of a scrape or prometheus signal")
         if found is None or limit is None:
             return None

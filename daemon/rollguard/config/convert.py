@@ -14,7 +14,7 @@ from rollguard.config.complaints import Complaints, complain
 from rollguard.config.interlocks import Interlocks, to_interlocks
 from rollguard.config.problems import Wrong, shown
 from rollguard.config.rules import to_rule, to_verify_limit
-from rollguard.config.signals import UNITS, Directory, Unit, secret, to_signal
+from rollguard.config.signals import UNITS, Directory, Unit, secret, signal_of, to_signal
 from rollguard.config.yamltext import Path
 from rollguard.core import policy as core
 from rollguard.core import signals as core_signals
@@ -24,6 +24,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "target": schema.Target,
     "interlocks": Interlocks,
     "rollback": schema.Rollback,
+    "comparison": schema.Comparison,
     "verify": schema.Verify,
     "notify": Notify,
     "reports": schema.Reports,
@@ -54,6 +55,7 @@ def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
     limits = sound.get("interlocks")
     interlocks = to_interlocks(limits, complaints) if isinstance(limits, Interlocks) else core.Interlocks()
     rollback = _rollback(sound.get("rollback"), complaints)
+    comparing = _comparing(sound.get("comparison"), limits, rules, directory, complaints)
     notify = sound.get("notify")
     groups = {
         group: to_channels(getattr(notify, group), group, complaints) if isinstance(notify, Notify) else ()
@@ -71,9 +73,7 @@ def to_policy(complaints: Complaints, digest: str) -> core.Policy | None:
         interlocks=interlocks,
         rollback=rollback,
         verify=verify,
-        comparing=core.Comparing(
-            block_s=file.comparison.block, blocks=file.comparison.blocks, settle_s=file.comparison.settle
-        ),
+        comparing=comparing,
         approval_s=file.approval.expires,
         reports=reports,
         page=groups["page"],
@@ -132,7 +132,7 @@ def _units(name: str, written: sources.Signal, signal: core_signals.Signal | Non
     if written.prometheus:
         units |= {key: value.unit for key, value in written.prometheus.values.items()}
     if isinstance(signal, core_signals.JourneySignal):
-        units |= {step.name: "s" for step in signal.steps}
+        units |= {step.name: "ms" for step in signal.steps}
     return {f"{name}.{key}": UNITS[unit] for key, unit in units.items()}
 
 
@@ -175,6 +175,8 @@ def _verify(written: BaseModel | None, directory: Directory, complaints: Complai
             complaints.value(path, Wrong("only an http, json or journey signal can be required", wanted="a probe"))
     found = (to_verify_limit(i, w, written.settle, directory, complaints) for i, w in enumerate(written.limits))
     limits = tuple(limit for limit in found if limit)
+    if written.otherwise[-1] != "page" or len(set(written.otherwise)) < len(written.otherwise):
+        complaints.value(("verify", "otherwise"), "must be [restart, page] or [page]: a person is told in the end")
     restart = "restart" in written.otherwise
     return core.Verify(settle_s=written.settle, restart=restart, require=written.require, limits=limits)
 
@@ -203,6 +205,32 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
         pause_between_s=written.pause_between,
         deadline_s=written.deadline,
     )
+
+
+def _comparing(
+    written: BaseModel | None,
+    interlocks: BaseModel | None,
+    rules: list[core.Rule],
+    directory: Directory,
+    complaints: Complaints,
+) -> core.Comparing:
+    """A block must hold readings, and a release must be compared before that is over."""
+    if not isinstance(written, schema.Comparison):
+        return core.Comparing()
+    if isinstance(interlocks, Interlocks) and written.settle >= interlocks.watch:
+        by_settle = "settle" in written.model_fields_set
+        message = "comparison.settle is as long as interlocks.watch: nothing would ever be compared"
+        path: Path = ("comparison", "settle") if by_settle else ("interlocks", "watch")
+        complaints.value(path, Wrong(message, wanted="shorter than watch" if by_settle else "longer than settle"))
+    for rule in rules:
+        if isinstance(rule.condition, core.Compared):
+            signal = directory.signals[signal_of(rule.condition.of)]
+            if signal is not None and written.block < signal.every_s:
+                by_block = "block" in written.model_fields_set
+                message = f"comparison.block is shorter than the time between two readings of {shown(signal.name)}"
+                path = ("comparison", "block") if by_block else ("signals", signal.name, "every")
+                complaints.value(path, Wrong(message, wanted="long enough" if by_block else "as short as a block"))
+    return core.Comparing(block_s=written.block, blocks=written.blocks, settle_s=written.settle)
 
 
 def _heartbeat(written: schema.Heartbeat | None) -> core.Heartbeat | None:

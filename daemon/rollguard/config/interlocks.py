@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ from rollguard.config.complaints import Complaints
 from rollguard.config.problems import Wrong, shown
 from rollguard.config.scalars import (
     Count,
+    Dotted,
     Duration,
     Instant,
     Interval,
@@ -40,7 +42,7 @@ class SchemaProbe(Section):
     """An address whose JSON answer names the database schema that the app sees."""
 
     url: Url = need("Address to ask.")
-    path: Text = need("Keys from the top of the answer to the schema's name or number, joined by dots.")
+    path: Dotted = need("Keys from the top of the answer to the schema's name or number, joined by dots.")
     timeout: Positive = doc("Longest wait for the answer.", default="5s")
 
 
@@ -64,7 +66,7 @@ class Freeze(Section):
     )
     at: TimeOfDay | None = doc('When it begins on those days, such as "18:00".')
     for_: Positive | None = doc("How long it lasts; a week at most.", alias="for")
-    zone: Zone = doc("Time zone of `days` and `at`.", default="UTC")
+    zone: Zone | None = doc("Time zone of `days` and `at`; UTC without one.")
 
 
 class Migration(Section):
@@ -115,12 +117,8 @@ def to_interlocks(written: Interlocks, complaints: Complaints) -> core.Interlock
         if length > written.release_age:
             message = f"{key} is longer than release_age"
             complaints.value((*path, key), Wrong(message, wanted="as short as release_age"))
-    names: set[str] = set()
-    for index, dependency in enumerate(written.dependencies):
-        if dependency.name in names:
-            message = f"two dependencies are called {shown(dependency.name)}"
-            complaints.value((*path, "dependencies", index, "name"), message)
-        names.add(dependency.name)
+    _check_names("dependencies", [one.name for one in written.dependencies], complaints)
+    _check_names("freeze", [one.name for one in written.freeze], complaints)
     return core.Interlocks(
         release_age_s=written.release_age,
         watch_s=written.watch,
@@ -147,6 +145,13 @@ def to_interlocks(written: Interlocks, complaints: Complaints) -> core.Interlock
     )
 
 
+def _check_names(key: str, names: Sequence[str], complaints: Complaints) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            message = f"{shown(name)} stands here already"
+            complaints.value(("interlocks", key, index, "name"), Wrong(message, wanted="a name of its own"))
+
+
 def _migration(written: Migration | None) -> core.Migration | None:
     if written is None:
         return None
@@ -164,6 +169,8 @@ def _migration(written: Migration | None) -> core.Migration | None:
 def _freeze(one: Freeze, path: Path, complaints: Complaints) -> calendars.Freeze | None:
     """Once or weekly, whole, and the right way round."""
     once, weekly = (one.from_, one.to), (one.days, one.at, one.for_)
+    if one.zone is not None and one.from_ is not None:
+        complaints.key((*path, "zone"), "'zone' belongs to days and at; from and to have their own")
     is_once, is_weekly = any(v is not None for v in once), any(v is not None for v in weekly)
     if is_once is is_weekly or None in (once if is_once else weekly):
         complaints.value(path, "a freeze has either from and to, or days, at and for")
@@ -184,5 +191,5 @@ def _freeze(one: Freeze, path: Path, complaints: Complaints) -> calendars.Freeze
         days=frozenset(DAYS.index(day) for day in one.days),
         from_s=one.at,
         length_s=one.for_,
-        zone=ZoneInfo(one.zone),
+        zone=ZoneInfo(one.zone or "UTC"),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
+from rollguard.config.quantity import duration_text
+from rollguard.core.channels import PagerDuty, Webhook
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, Failing, Policy, Quantile, Ratio, Rule, Threshold
-from rollguard.core.signals import CountSignal, ProbeSignal, Scope
+from rollguard.core.policy import Action, Compared, Failing, Policy, Quantile, Ratio, Rule, Threshold
+from rollguard.core.signals import CountSignal, HttpSignal, JourneySignal, JsonSignal, ProbeSignal, Scope, Signal
 
 
 def lints(policy: Policy) -> list[str]:
     """Warnings as ``file: sentence`` or ``file:line: sentence``, in no way errors."""
-    checks = (_mode, _rule_modes, _migration, _no_guarantee, _edge, _people)
+    checks = (_mode, _rule_modes, _migration, _freeze, _no_guarantee, _edge, _control, _own_address, _people)
     return [warning for check in checks for warning in check(policy)]
 
 
@@ -39,11 +42,25 @@ def _migration(policy: Policy) -> Iterator[str]:
             f"{policy.path}: no interlocks.migration: nothing keeps a rollback from going past a database migration "
             "that the older release does not understand"
         )
-    elif migration.unknown_blocks:
-        yield (
-            f"{policy.path}: migration has unknown: block: a release whose image has no label '{migration.label}' "
-            "can never be rolled back"
-        )
+        return
+    if not migration.unknown_blocks:
+        return
+    unlabelled = f"{policy.path}: migration has unknown: block: a release whose image has no label '{migration.label}'"
+    if migration.probe is None:
+        yield f"{unlabelled} can never be rolled back"
+    else:
+        yield f"{unlabelled} can never be rolled back either if {migration.probe.url} did not tell the schema under it"
+
+
+def _freeze(policy: Policy) -> Iterator[str]:
+    for freeze in policy.interlocks.freeze:
+        once = freeze.begins_at is not None and freeze.ends_at is not None
+        length_s = (freeze.ends_at or 0.0) - (freeze.begins_at or 0.0) if once else freeze.length_s
+        if freeze.holds_rollback and length_s > policy.interlocks.release_age_s:
+            yield (
+                f"{policy.path}: freeze '{freeze.name}' holds rollbacks for {duration_text(length_s)}, longer than "
+                "release_age: what is deployed early in it can never be rolled back"
+            )
 
 
 def _no_guarantee(policy: Policy) -> Iterator[str]:
@@ -56,17 +73,18 @@ def _no_guarantee(policy: Policy) -> Iterator[str]:
 
 
 def _edge(policy: Policy) -> Iterator[str]:
-    counting = [rule for rule in policy.rules if _scraped(policy, rule) == "machines"]
-    if counting and not any(_scraped(policy, rule) == "edge" or _probes_edge(policy, rule) for rule in policy.rules):
+    counting = [rule for rule in policy.rules if _counted(policy, rule) == "machines"]
+    if counting and not any(_counted(policy, rule) == "edge" or _probes_edge(policy, rule) for rule in policy.rules):
         yield (
             f"{counting[0].origin}: rule '{counting[0].name}' counts what machines answered; when all of them are dead "
             "its counters fall silent: an edge rule must stand beside it"
         )
 
 
-def _scraped(policy: Policy, rule: Rule) -> str:
+def _counted(policy: Policy, rule: Rule) -> str:
     """Whose counters a rule reads: ``machines``, ``edge`` or nobody's (empty)."""
-    match rule.condition:
+    condition = rule.condition.of if isinstance(rule.condition, Compared) else rule.condition
+    match condition:
         case Ratio(bad=key) | Quantile(key=key):
             signal = policy.signal(key.partition(".")[0])
             assert isinstance(signal, CountSignal)
@@ -82,8 +100,52 @@ def _probes_edge(policy: Policy, rule: Rule) -> bool:
     return isinstance(signal, ProbeSignal) and Scope.EDGE in signal.scopes
 
 
+def _control(policy: Policy) -> Iterator[str]:
+    if policy.interlocks.control:
+        return
+    yield f"{policy.path}: no interlocks.control: a guard that is cut off itself takes the app for dead"
+    for rule in _acting(policy):
+        if isinstance(rule.condition, Compared):
+            yield (
+                f"{rule.origin}: rule '{rule.name}' may roll back on a comparison, and without interlocks.control "
+                "trouble of this guard's own network can look like the release's"
+            )
+
+
+def _own_address(policy: Policy) -> Iterator[str]:
+    """Asked through the app, a failure of the release would itself hold its rollback."""
+    limits = policy.interlocks
+    own = {_host(url) for signal in policy.signals for url in _asked(signal)}
+    for what, url in (
+        *(("a control address", url) for url in limits.control),
+        *((f"the dependency '{one.name}'", one.url) for one in limits.dependencies),
+    ):
+        if _host(url) in own:
+            yield f"{policy.path}: {what} is the app itself ({url}): a release that is down may hold its own rollback"
+
+
+def _asked(signal: Signal) -> tuple[str, ...]:
+    """The addresses of the app that a signal asks."""
+    match signal:
+        case HttpSignal() | JsonSignal():
+            return (signal.url,)
+        case JourneySignal():
+            return tuple(step.url for step in signal.steps)
+        case _:
+            return ()
+
+
+def _host(url: str) -> tuple[str | None, int | None]:
+    """Host and port, as both name a server."""
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 def _people(policy: Policy) -> Iterator[str]:
     if not policy.page:
-        yield f"{policy.path}: no notify.page: a page would reach nobody"
+        others = " (notify.tell and notify.record are read later)" if policy.tell or policy.record else ""
+        yield f"{policy.path}: no notify.page: a page would reach nobody{others}"
+    elif not any(isinstance(channel, PagerDuty | Webhook) for channel in policy.page):
+        yield f"{policy.path}: notify.page has only channels that wake nobody: add pagerduty or webhook"
     if policy.heartbeat is None:
         yield f"{policy.path}: no heartbeat: nobody is told when this guard itself is down"

@@ -94,7 +94,7 @@ def _form(path: Path, written: schema.VerifyLimit, forms: Mapping[str, Form], co
     able = (*_LIMITS, *((_COMPARED,) if form.compared else ()))
     limits = [key for key in able if key in given]
     if form.limited and len(limits) != 1:
-        complaints.value(path, f"a {named[0]} needs either {listed(shown(key) for key in able)}")
+        complaints.value(path, f"a {named[0]} needs exactly one of {listed(shown(key) for key in able)}")
     for key in form.needs:
         if key not in given:
             complaints.value((*path, key), f"a {named[0]} rule needs {shown(key)}")

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from rollguard.config import quantity
-from rollguard.config.problems import Wrong, shown
+from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.selector import selector
 from rollguard.core.signals import Selector
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
+CAPTURED_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+HEADER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TEXT_CHARS_MAX = 500
 URL_CHARS_MAX = 2048
@@ -105,6 +107,17 @@ def _text(value: object) -> str:
     return value
 
 
+def _text_or_nothing(value: object) -> str:
+    return "" if value == "" else _text(value)
+
+
+def _dotted(value: object) -> str:
+    text = _text(value)
+    if not all(text.split(".")):
+        raise Wrong("a path is keys joined by single dots: metrics.uptime", wanted="keys joined by single dots")
+    return text
+
+
 def _url(value: object) -> str:
     link = _link(value)
     if "#" in link:
@@ -134,7 +147,10 @@ def _url_or_off(value: object) -> str:
 
 def _points(value: object) -> float:
     """Percentage points as a difference of ratios."""
-    return quantity.in_dimension(quantity.quantity(value), quantity.Dimension.POINTS, unit="pp")
+    points = quantity.in_dimension(quantity.quantity(value), quantity.Dimension.POINTS, unit="pp")
+    if not 0 < points < 1:
+        raise Wrong("must be more than 0pp and less than 100pp", wanted="percentage points such as 1pp")
+    return points
 
 
 def _factor(value: object) -> float:
@@ -173,7 +189,8 @@ def _zone(value: object) -> str:
     try:
         ZoneInfo(value if isinstance(value, str) else "")
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise Wrong(f"must be {wanted}", wanted=wanted) from error
+        hint = did_you_mean(value, available_timezones()) if isinstance(value, str) else ""
+        raise Wrong(f"must be {wanted}{hint}", wanted=wanted) from error
     return str(value)
 
 
@@ -217,6 +234,8 @@ def _folder(value: object) -> str:
 
 _env_name = _matching(ENV_PATTERN, "the name of an environment variable, not the secret itself", secret=True)
 _name = _matching(NAME_PATTERN, "a name of a-z, 0-9, - and _ that begins with a letter")
+_captured_name = _matching(CAPTURED_PATTERN, "a name of a-z, 0-9 and _ that begins with a letter")
+_header_name = _matching(HEADER_PATTERN, "the name of a header")
 _duration: dict[str, Any] = {"type": "string", "pattern": quantity.DURATION_PATTERN}
 
 Duration = Annotated[float, BeforeValidator(quantity.duration_s), as_written(**_duration)]
@@ -226,11 +245,22 @@ Percent = Annotated[float, BeforeValidator(quantity.ratio), as_written(type="str
 Limit = Annotated[quantity.Quantity, PlainValidator(quantity.quantity), WithJsonSchema({"type": ["string", "number"]})]
 Number = Annotated[float, BeforeValidator(_number), as_written(type="number")]
 Count = Annotated[int, BeforeValidator(_count), as_written(type="integer", minimum=0)]
+StatusCode = Annotated[Count, Field(ge=100, le=599)]
 Flag = Annotated[bool, BeforeValidator(_flag), as_written(type="boolean")]
 Name = Annotated[str, BeforeValidator(_name), as_written(type="string", pattern=NAME_PATTERN)]
 Key = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
 EnvName = Annotated[str, BeforeValidator(_env_name), WithJsonSchema({"type": "string", "pattern": ENV_PATTERN})]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "maxLength": TEXT_CHARS_MAX})]
+TextOrNothing = Annotated[
+    str, BeforeValidator(_text_or_nothing), WithJsonSchema({"type": "string", "maxLength": TEXT_CHARS_MAX})
+]
+Dotted = Annotated[str, BeforeValidator(_dotted), WithJsonSchema({"type": "string", "pattern": r"^[^.]+(\.[^.]+)*$"})]
+HeaderName = Annotated[
+    str, BeforeValidator(_header_name), WithJsonSchema({"type": "string", "pattern": HEADER_PATTERN})
+]
+CapturedName = Annotated[
+    str, BeforeValidator(_captured_name), WithJsonSchema({"type": "string", "pattern": CAPTURED_PATTERN})
+]
 Url = Annotated[str, BeforeValidator(_url), as_written(type="string", pattern="^https?://")]
 Link = Annotated[str, BeforeValidator(_link), as_written(type="string", pattern="^https?://")]
 UrlOrOff = Annotated[str, BeforeValidator(_url_or_off), as_written(type="string", pattern="^(https?://.*)?$")]

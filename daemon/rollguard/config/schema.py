@@ -64,14 +64,16 @@ class WorseThanBaseline(Section):
 class QuantileOf(Section):
     """A quantile of a histogram."""
 
-    of: Text = need("Histogram of a scrape signal: `signal.histogram`.")
+    of: Text = need("Histogram of a scrape or prometheus signal: `signal.histogram`.")
     q: Percent = need("Which quantile, such as 95%.")
 
 
 class VerifyLimit(Section):
     """A limit that the restored release must keep: `value` or `ratio`, with `above` or `below`."""
 
-    value: Text | None = doc("A number of a json signal: `signal.value`.")
+    value: Text | None = doc(
+        "A number of a json or prometheus signal, `signal.value`, or the time of a journey's step, `signal.step`."
+    )
     ratio: Text | None = doc("Two counters: `signal.errors / signal.requests`, over the whole settle time.")
     above: Limit | None = doc("Not restored while above this limit. In the unit of what it limits.")
     below: Limit | None = doc("Not restored while below this limit. In the unit of what it limits.")
@@ -84,7 +86,7 @@ class Rule(VerifyLimit):
 
     name: Name = need("Name of the rule, unique in the file; pages and metrics carry it.")
     signal: Text | None = doc("Signal that `failing` or `crashed` is about.")
-    failing: InARow | None = doc("Failed probes of an http or json signal: `3 in a row`, or `3 of 5`.")
+    failing: InARow | None = doc("Failed probes of an http, json or journey signal: `3 in a row`, or `3 of 5`.")
     crashed: InTime | None = doc("A machine ended unasked that often: `2 in 5m`. Of a platform signal.")
     quantile: QuantileOf | None = doc("A quantile of a histogram, over the time `over`.")
     worse_than_baseline: WorseThanBaseline | None = doc(

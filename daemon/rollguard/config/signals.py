@@ -12,6 +12,7 @@ from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.quantity import Dimension, duration_text
 from rollguard.config.yamltext import Path
 from rollguard.core.patterns import pattern
+from rollguard.core.policy import Quantile, Ratio
 from rollguard.core.signals import (
     HttpSignal,
     JourneySignal,
@@ -57,10 +58,15 @@ class Directory:
     units: Mapping[str, Unit]
 
     def signal(self, name: str, offset: int = 0) -> Signal | None:
-        """The signal of that name, or None if it is not sound. Raises ``Wrong`` if there is none."""
+        """The signal of that name, or None if it is not sound. Raises ``Wrong`` if there is none, or no rule for it."""
         if name not in self.signals:
             hint = did_you_mean(name, self.signals)
             raise Wrong(f"there is no signal {shown(name)}{hint}", wanted="a signal of this file", offset=offset)
+        if isinstance(self.signals[name], LogsSignal):
+            message = (
+                f"{shown(name)} is a logs signal: what an app writes is evidence for people, no rule is made of it"
+            )
+            raise Wrong(message, wanted="a signal that rules can use", offset=offset)
         return self.signals[name]
 
     def entry(self, key: str, offset: int = 0) -> tuple[Signal, str] | None:
@@ -79,6 +85,11 @@ class Directory:
             message = f"signal {shown(name)} has no {shown(within)}{hint}"
             raise Wrong(message, wanted=wanted, offset=offset + len(name) + 1)
         return signal, within
+
+
+def signal_of(condition: Ratio | Quantile) -> str:
+    """The name of the signal whose readings decide."""
+    return (condition.total if isinstance(condition, Ratio) else condition.key).partition(".")[0]
 
 
 def names_of(signal: Signal) -> list[str]:
@@ -124,7 +135,7 @@ def to_signal(name: str, written: sources.Signal, complaints: Complaints) -> Sig
     if written.http:
         return _http(name, written.every, written.http)
     if written.json_:
-        return _json(name, written.every, written.json_, within, complaints)
+        return _json(name, written.every, written.json_)
     if written.scrape:
         return _scrape(name, written.every, written.scrape, within, complaints)
     if written.journey:
@@ -147,13 +158,7 @@ def _http(name: str, every_s: float, probe: sources.HttpProbe) -> HttpSignal:
     )
 
 
-def _json(name: str, every_s: float, probe: sources.JsonProbe, path: Path, complaints: Complaints) -> JsonSignal:
-    values: list[JsonValue] = []
-    for key, value in probe.values.items():
-        steps = tuple(value.path.split("."))
-        if not all(steps):
-            complaints.value((*path, "values", key, "path"), "a path is keys joined by single dots: metrics.uptime")
-        values.append(JsonValue(name=key, path=steps, scale=UNITS[value.unit].scale, gap_when=value.gap_when))
+def _json(name: str, every_s: float, probe: sources.JsonProbe) -> JsonSignal:
     return JsonSignal(
         name=name,
         every_s=every_s,
@@ -161,7 +166,10 @@ def _json(name: str, every_s: float, probe: sources.JsonProbe, path: Path, compl
         scopes=frozenset(map(Scope, probe.scope)),
         timeout_s=probe.timeout,
         ok_status=frozenset(probe.ok_status),
-        values=tuple(values),
+        values=tuple(
+            JsonValue(name=k, path=tuple(v.path.split(".")), scale=UNITS[v.unit].scale, gap_when=v.gap_when)
+            for k, v in probe.values.items()
+        ),
     )
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from rollguard.config.journeys import STEPS_MAX, JourneyStep
-from rollguard.config.scalars import Count, EnvName, Flag, Interval, Key, Number, Positive, Series, Text, Url
+from rollguard.config.scalars import (
+    Dotted,
+    EnvName,
+    Flag,
+    Interval,
+    Key,
+    Number,
+    Positive,
+    Series,
+    StatusCode,
+    Text,
+    Url,
+)
 from rollguard.config.section import Section, doc, need
 
 ScopeName = Literal["machine", "edge"]
 UnitName = Literal["ms", "s", "percent", "ratio", "bytes"]
-StatusCode = Annotated[Count, Field(ge=100, le=599)]
 
 
 class HttpProbe(Section):
@@ -29,7 +38,7 @@ class HttpProbe(Section):
 class JsonNumber(Section):
     """One number of a JSON answer."""
 
-    path: Text = need("Keys from the top of the answer to the number, joined by dots: `metrics.uptime.overall`.")
+    path: Dotted = need("Keys from the top of the answer to the number, joined by dots: `metrics.uptime.overall`.")
     unit: UnitName | None = doc(
         "Unit of the number in the answer. Limits on it must be written with a unit of the same kind; "
         "without `unit`, as bare numbers."
@@ -67,7 +76,7 @@ class Scrape(Section):
 
 
 class PromValue(Section):
-    """One PromQL expression that gives a number per machine, or one for the edge."""
+    """One PromQL expression that gives a number per machine or, with `machine_label: none`, one for the edge."""
 
     query: Text = need("The expression, such as `histogram_quantile(0.95, sum by (le, instance) (rate(…[2m])))`.")
     unit: UnitName | None = doc("Unit of the result; limits on it must be written with a unit of the same kind.")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from rollguard.core import events as ev
 from rollguard.core.event import Event, Recorded
-from rollguard.core.policy import Artifacts
+from rollguard.core.policy import Artifacts, Policy
 
 BEFORE_S = 600.0
 """What happened to the target so long before an incident may have to do with it."""
@@ -32,6 +32,11 @@ def folder_name(opened_at: float, target: str) -> str:
 def artifact_path(settings: Artifacts, target: str, opened_at: float, file: str = "") -> str:
     """Where the record of an incident that began then is, or one ``file`` of it, seen from the data folder."""
     return "/".join(part for part in (settings.dir.rstrip("/"), folder_name(opened_at, target), file) if part)
+
+
+def bundle_path(policy: Policy, opened_at: float) -> str:
+    """Where a hand-over leaves the support bundle of an incident that began then, seen from the data folder."""
+    return artifact_path(policy.artifacts, policy.target.name, opened_at, BUNDLE)
 
 
 def page_key(target: str, incident: str) -> str:

@@ -13,6 +13,8 @@ from rollguard.core.window import Windows
 BEFORE = ""
 """Stands for whatever a machine ran before its present digest."""
 
+OVER_S = 300.0
+"""How far back people are told of."""
 QUOTE_CHARS_MAX = 200
 
 

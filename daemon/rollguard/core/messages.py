@@ -10,10 +10,13 @@ from rollguard.core.finding import Finding, RuleState
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Kind, Page, Severity
-from rollguard.core.policy import Compared, Policy, Quantile, Ratio
+from rollguard.core.policy import Compared, Condition, Failing, Policy, Quantile, Ratio
+from rollguard.core.status import limit_of
 
 OPERATIONS = "https://github.com/rollguard/rollguard/blob/main/docs/operations.md"
 FIELD_MAX = 600
+DETAILS_MAX = 19
+OTHERS_MAX, HELD_MAX, NOTES_MAX = 3, 4, 2
 
 
 def by_digest(image_ref: str, digest: str) -> str:
@@ -52,23 +55,15 @@ def page(
 
     ``more`` are further (name, text) details.
     """
-    details: list[tuple[str, str]] = []
-    for finding in findings:
-        cite = f" [{finding.rule.cite}]" if finding.rule.cite else ""
-        details.append((finding.rule.name, f"{finding.sentence}{cite} ({finding.rule.origin})"))
-        if figures := numbers(finding):
-            details.append((f"{finding.rule.name} figures", figures))
-        if finding.machines:
-            details.append((f"{finding.rule.name} machines", text.listing(finding.machines, most=10)))
-    details += [(f"held by {r.name}", r.sentence) for r in refusals]
-    details += [(f"note: {w.name}", w.sentence) for w in warnings]
-    details += more
+    evidence = [*_told(findings), *_named("held by", refusals, HELD_MAX), *_named("note:", warnings, NOTES_MAX)]
+    needed = [*more]
     if snapshot is not None:
-        details.append(("machines", mix(snapshot)))
+        needed.append(("machines", mix(snapshot)))
     if not resolve:
-        details.append(("by hand", by_hand(policy, target)))
+        needed.append(("by hand", by_hand(policy, target)))
     if policy.runbook:
-        details.append(("runbook", policy.runbook))
+        needed.append(("runbook", policy.runbook))
+    details = [*evidence[: DETAILS_MAX - len(needed)], *needed]
     return Page(
         key=f"rollguard/{policy.target.name}/{incident}",
         target=policy.target.name,
@@ -107,23 +102,51 @@ def change(policy: Policy, summary: str, at: float, details: Sequence[tuple[str,
     )
 
 
-def numbers(finding: Finding) -> str:
-    """``value 36.6 %, limit 10 %, baseline 0.2 %, since 22:18:21Z``, as far as there are any."""
-    show = _unit_of(finding)
-    named = (("value", finding.value), ("limit", finding.limit), ("baseline", finding.baseline))
-    parts = [f"{name} {show(value)}" for name, value in named if value is not None]
-    if finding.since is not None:
-        parts.append(f"since {text.clock(finding.since)}")
-    return ", ".join(parts)
+def _told(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    """The first finding with each of its numbers in a line of its own, those after it in a line each."""
+    if not findings:
+        return []
+    first, others = findings[0], findings[1:]
+    machines = [("failing machines", text.listing(first.machines, most=10))] if first.machines else []
+    lines = [(first.rule.name, _sentence(first)), *numbers(first), *machines]
+    for finding in others[:OTHERS_MAX]:
+        known = ", ".join(f"{name} {value}" for name, value in numbers(finding))
+        on = f"on {text.listing(finding.machines)}" if finding.machines else ""
+        lines.append((finding.rule.name, "; ".join(part for part in (_sentence(finding), known, on) if part)))
+    if rest := [finding.rule.name for finding in others[OTHERS_MAX:]]:
+        lines.append(("also", text.listing(rest, most=10)))
+    return lines
 
 
-def _unit_of(finding: Finding) -> Callable[[float], str]:
-    condition = finding.rule.condition
+def _sentence(finding: Finding) -> str:
+    cite = f" [{finding.rule.cite}]" if finding.rule.cite else ""
+    return f"{finding.sentence}{cite} ({finding.rule.origin})"
+
+
+def _named(word: str, refusals: Sequence[Refusal], most: int) -> list[tuple[str, str]]:
+    lines = [(f"{word} {refusal.name}", refusal.sentence) for refusal in refusals[:most]]
+    rest = [refusal.name for refusal in refusals[most:]]
+    return [*lines, (f"{word} also", text.listing(rest, most=10))] if rest else lines
+
+
+def numbers(finding: Finding) -> list[tuple[str, str]]:
+    """Value, limit, baseline and since when, as far as there are any, in the unit of the rule."""
+    show = _unit_of(finding.rule.condition)
+    measured = (("value", finding.value), ("limit", limit_of(finding)), ("baseline", finding.baseline))
+    lines = [(name, show(value)) for name, value in measured if value is not None]
+    return [*lines, *([("since", text.clock(finding.since))] if finding.since is not None else [])]
+
+
+def _unit_of(condition: Condition) -> Callable[[float], str]:
     match condition.of if isinstance(condition, Compared) else condition:
         case Ratio():
             return text.percent
         case Quantile():
             return text.seconds
+        case Failing(of=None):
+            return lambda value: f"{value:g} in a row"
+        case Failing(of=many):
+            return lambda value: f"{value:g} of {many}"
         case _:
             return lambda value: f"{value:g}"
 

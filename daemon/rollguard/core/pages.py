@@ -18,7 +18,7 @@ class Severity(StrEnum):
 class Kind(StrEnum):
     """What a message is. Channels take the kinds that they have a form for.
 
-    ``alert`` opens, continues or resolves what is wrong; ``acknowledge``: the guard is at it; ``change``: something was
+    ``alert`` opens, continues or resolves what is wrong; ``acknowledge``: a person is at it; ``change``: something was
     deployed or rolled back, which wakes nobody; ``follow-up``: work that is due afterwards, such as a post-mortem.
     """
 

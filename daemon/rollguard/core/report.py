@@ -121,6 +121,9 @@ def said(event: ev.Event) -> str:
     return ""
 
 
+_KINDS = {"acknowledge": "acknowledged", "change": "told", "follow-up": "asked for"}
+
+
 def told(event: ev.Event) -> str:
     """As ``said``, and also what happened around an incident: rules, people, deploys, pages."""
     match event:
@@ -139,7 +142,7 @@ def told(event: ev.Event) -> str:
             did = {ev.PauseSet: "pauses", ev.PauseLifted: "resumes", ev.HoldSet: "holds"}[type(event)]
             return f"{event.by} {did}: {event.reason}"
         case ev.PageQueued():
-            return f"{'resolved' if event.resolve else 'paged'}: {event.summary}"
+            return f"{'resolved' if event.resolve else _KINDS.get(event.kind, 'paged')}: {event.summary}"
         case ev.PageFailed(final=True):
             return f"{event.channel} did not take a page: {event.error}"
         case ev.ClockJumped():

@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(r"fly-request-id ([\w.:-]{1,80})")
 _SECRET_KEY = re.compile(r"secret|token|passw|key|authori[sz]ation|credential|cookie", re.IGNORECASE)
 _USER_INFO = re.compile(r"(https?://)[^\s/?#@]*@")
 _WHOLE_PATH = re.compile(r"(https?://[^\s/?#\"']+)/[^\s\"']*")
-_OPEN_IN_STEPS = frozenset({"name", "method", "url", "status", "capture"})
+_OPEN_IN_STEPS = frozenset({"name", "get", "post", "put", "patch", "delete", "expect", "capture"})
 _CLOSED = frozenset({"headers", "header", "form", "body", "cookies"})
 _ADDRESSES_OF_PEOPLE = frozenset({"notify", "heartbeat", "reports"})
 """Where a URL's path is as good as a password."""

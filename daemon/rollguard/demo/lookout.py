@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollguard.demo.processes import StageError
+from rollguard.demo.seen import text_of
 from rollguard.demo.story import Story
 from rollguard.demo.tellers import FleetTeller, Line, UsersTeller, of_guard, of_page
 from rollguard.localfly.http1 import BadMessageError, Request, fetch
@@ -22,6 +23,10 @@ LOOK_EVERY_S = 0.2
 ANSWER_S_MAX = 10.0
 
 Json = Mapping[str, Any]
+
+
+class GivenUp(Exception):
+    """What was waited for did not come; that has been told already."""
 
 
 async def call(url: str, method: str = "GET", body: Json | None = None) -> dict[str, Any]:
@@ -100,17 +105,23 @@ class Lookout:
         self._tell(self._fleet.tell(self.view))
         self._tell(self._users.tell(fresh, time.monotonic()))
 
-    async def until(self, done: Callable[[], bool], within_s: float, what: str) -> bool:
-        """Look until ``done``. False when that took too long; then it is told, and kept in ``late``."""
+    async def until(self, done: Callable[[], bool], within_s: float, what: str) -> None:
+        """Look until ``done``. Raises ``GivenUp`` when that takes too long; it is told, and kept in ``late``."""
         deadline = time.monotonic() + within_s
         await self.look()
         while not done():
             if time.monotonic() >= deadline:
                 self.give_up(f"{what}: not within {within_s:g} s")
-                return False
+                raise GivenUp
             await asyncio.sleep(LOOK_EVERY_S)
             await self.look()
-        return True
+
+    async def watch(self, for_s: float) -> None:
+        """Go on looking for so long: what must not happen has time to happen."""
+        deadline = time.monotonic() + for_s
+        while time.monotonic() < deadline:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def give_up(self, why: str) -> None:
         """Something that should have happened did not."""
@@ -122,13 +133,17 @@ class Lookout:
         return next((e for e in self.log if e.get("event") == event and fields.items() <= e.items()), None)
 
     def decided_at(self) -> float | None:
-        """When the guard's journal has the decision to roll back, in epoch seconds."""
-        entry = self.guard_said("Decided", decision="rollback")
+        """When the guard's journal has the decision to roll back, or else to page, in epoch seconds."""
+        entry = self.guard_said("Decided", decision="rollback") or self.guard_said("Decided", decision="page")
         return datetime.fromisoformat(str(entry["ts"])).timestamp() if entry else None
 
     def journal_events(self) -> int:
         """How many events the guard's journal has: the last number its log named."""
         return max((int(entry.get("seq", 0)) for entry in self.log), default=0)
+
+    def all_serve(self) -> bool:
+        """Whether every machine serves, whatever it runs."""
+        return all(machine["routable"] for machine in self.view["machines"])
 
     def writes(self, owner: str, kind: str) -> int:
         """How many writes of that kind the platform has carried out for an owner."""
@@ -137,6 +152,10 @@ class Lookout:
     def rows(self, owner: str) -> list[Json]:
         """The release rows an owner made."""
         return [row for row in self.view["releases"] if row["user"] == owner]
+
+    def paged(self, words: str) -> bool:
+        """Whether a page has these words."""
+        return any(words in text_of(page) for page in self.pages)
 
     def _remember(self, newest_first: list[Json]) -> None:
         """The ledger shows its newest 200 lines; join them to those we have."""

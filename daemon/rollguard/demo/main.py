@@ -10,32 +10,19 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rollguard.demo.processes import StageError
-from rollguard.demo.referee import Figures
-from rollguard.demo.scenarios import DEFAULT, SCENARIOS, Scenario
+from rollguard.demo.scenario import Scenario
+from rollguard.demo.scenarios import DEFAULT, SCENARIOS
 from rollguard.demo.show import run
 from rollguard.demo.story import Story, wants_colour
+from rollguard.demo.summary import not_played
 
 OK, PROBLEM, USAGE = 0, 1, 2
 INTERRUPTED = 130
-NOT_PLAYED: dict[str, Any] = {
-    "scenario": None,
-    "outcome": "could not be played",
-    "expected": None,
-    "ok": False,
-    "seconds": asdict(Figures()),
-    "requests": {"total": 0, "failed_on_bad_image": 0, "failed_otherwise": 0},
-    "writes": {},
-    "floor_violations": 0,
-    "journal_events": 0,
-    "artifacts": [],
-}
-"""The summary of a run that this machine was not up to, in the order of every summary."""
 
 
 def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path | None = None) -> int:
@@ -55,6 +42,17 @@ def demo(names: Sequence[str] = (DEFAULT,), *, output: str = "text", keep: Path 
             return code
         worst = max(worst, code)
     return worst
+
+
+def listed(output: str = "text") -> int:
+    """Print every scenario, what happens in it and how it must end; the exit code."""
+    for scenario in SCENARIOS.values():
+        if output == "json":
+            row = {"scenario": scenario.name, "about": scenario.about, "expected": scenario.expected}
+            print(json.dumps(row))
+        else:
+            print(f"{scenario.name:<11} {scenario.about}\n{'':<11} → {scenario.expected}")
+    return OK
 
 
 def _unknown(names: Sequence[str]) -> str:
@@ -89,7 +87,7 @@ def play(scenario: Scenario, *, output: str = "text", keep: Path | None = None) 
         summary = asyncio.run(_until_told_to_stop(scenario, folder, story))
     except StageError as error:
         story.tell("wrong", f"the demo could not be played: {error}")
-        summary = {**NOT_PLAYED, "scenario": scenario.name, "expected": scenario.expected}
+        summary = not_played(scenario)
     except (KeyboardInterrupt, asyncio.CancelledError):
         story.tell("stage", "interrupted; everything that was started is ended")
         return INTERRUPTED

@@ -71,9 +71,11 @@ class Processes:
         self._children[name] = child
         return child
 
-    async def run(self, name: str, *args: str, timeout_s: float) -> tuple[int, str]:
+    async def run(
+        self, name: str, *args: str, timeout_s: float, env: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         """Run ``python ARGS`` to its end; its exit code and what it said on stdout."""
-        child = await self.start(name, *args)
+        child = await self.start(name, *args, env=env)
         try:
             async with asyncio.timeout(timeout_s):
                 out, _ = await child.communicate()

@@ -63,10 +63,10 @@ class FleetTeller:
 
 
 class UsersTeller:
-    """Tells every five seconds how users fared, and at once when it turns bad."""
+    """Tells every five seconds how users fared, and at once when it turns bad; ``rough``: the latter in sums only."""
 
-    def __init__(self, bad: str | None) -> None:
-        self._bad = bad
+    def __init__(self, bad: str | None, *, rough: bool = False) -> None:
+        self._bad, self._rough = bad, rough
         self._fresh: list[Visit] = []
         self._since: float | None = None
         self._hurt = False
@@ -79,7 +79,7 @@ class UsersTeller:
         if not self._hurt and any(on_bad_image(visit, self._bad) for visit in visits):
             self._hurt = True
             yield "users", "the first user gets an error page from the new release"
-        for visit in failed(visits):
+        for visit in () if self._rough else failed(visits):
             if not on_bad_image(visit, self._bad):
                 yield "wrong", f"GET {visit.path} failed: {cause(visit, self._bad)}, machine {visit.machine}"
         if now - self._since >= USERS_EVERY_S and self._fresh:
@@ -98,8 +98,8 @@ class UsersTeller:
 
 def of_page(page: Json) -> Line:
     """One event that the pager got."""
-    if page["event_action"] == "resolve":
-        return "page", "PagerDuty: the incident is resolved"
+    if page["event_action"] != "trigger":
+        return "page", f"PagerDuty: the incident is {page['event_action'].removesuffix('e')}ed"
     payload = page["payload"]
     summary = str(payload["summary"]).removeprefix(f"{payload['source']}: ")
     return "page", f"PagerDuty ({payload['severity']}): {shortened(summary, PAGE_CHARS_MAX)}"
@@ -109,7 +109,7 @@ def of_ruling(ruling: Ruling) -> Iterator[str]:
     """The verdict, and how long what took."""
     figures = ruling.figures
     if figures.to_first_write is not None and figures.to_decision is not None:
-        since = "since v2 was out and had failed a user"
+        since = "since v2 was out and bad"
         yield f"decided after {figures.to_decision:.1f} s, wrote after {figures.to_first_write:.1f} s {since}"
     if figures.to_recovered is not None:
         yield f"every user was well again after {figures.to_recovered:.1f} s"

@@ -87,16 +87,20 @@ class Acts:
         await self._guard.record.add(ev.FloorSet(at=now, version=version, by=who(by), reason=why(reason)))
         return "the release floor is lifted" if version is None else f"never below v{version} from now on"
 
-    async def report(self, by: str, reason: str, kind: str, version: int | None, report_id: str = "") -> str:
-        """Blame the serving release, or a named one, for something no signal shows. A ``report_id`` counts once."""
+    async def report(
+        self, by: str, reason: str, kind: str, version: int | None, *, report_id: str = "", digest: str = ""
+    ) -> str:
+        """Blame the serving release, or one by its number or its digest, for something no signal shows.
+
+        Once it is written nothing is raised any more. ``report_id`` is kept with it: whoever gives one knows it again.
+        """
         if not KIND.fullmatch(kind):
             raise Refused("a kind is lower case letters, digits and dashes, for example data-corruption")
-        if report_id and any(r.id == report_id for r in self._guard.record.state.reports):
-            raise Refused(f"report {report_id} was taken already")
-        record = await self._named_or_serving(version)
-        now = self._clock.now()
+        snapshot = self._guard.watch.snapshot or await self._guard.watch.look()
+        record = self._seen(digest) if digest else await self._named_or_serving(version)
+        serves = record.digest == newest_running(snapshot, self._guard.record.state.order)
         event = ev.Reported(
-            at=now,
+            at=self._clock.now(),
             kind=kind,
             digest=record.digest,
             version=record.version,
@@ -108,7 +112,7 @@ class Acts:
         rules = [r for r in self._guard.policy.rules if isinstance(r.condition, Reported) and kind in r.condition.kinds]
         if not rules:
             return f"recorded against {named(record)}; no rule listens to {kind}"
-        if record.digest != (await self._serving(self._guard.watch.snapshot)).digest:
+        if not serves:
             return f"recorded against {named(record)}, which serves no longer: nothing follows"
         return f"recorded against {named(record)}: rule {rules[0].name} asks for {rules[0].then}"
 
@@ -191,6 +195,12 @@ class Acts:
     async def _named_or_serving(self, version: int | None) -> DigestRecord:
         snapshot = self._guard.watch.snapshot or await self._guard.watch.look()
         return await self._serving(snapshot) if version is None else await self._named(version, snapshot)
+
+    def _seen(self, digest: str) -> DigestRecord:
+        record = self._guard.record.state.record(digest)
+        if record is None:
+            raise Refused(f"no machine was seen on {text.short(digest)}")
+        return record
 
     async def _named(self, version: int, snapshot: Snapshot) -> DigestRecord:
         """The digest of a release by its number: from the journal, or through its row and its image."""

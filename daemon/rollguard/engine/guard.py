@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollguard.core import events as ev
-from rollguard.core import messages, text
+from rollguard.core import loglines, messages, text
 from rollguard.core.case import Case
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, decide
 from rollguard.core.finding import Finding, RuleState
@@ -15,6 +15,7 @@ from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.policy import Action, Policy
 from rollguard.core.proof import Proof
+from rollguard.core.signals import LogsSignal
 from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import choose, reported
 from rollguard.engine.aftercare import Aftercare
@@ -123,7 +124,7 @@ class Guard:
             case PageDecision():
                 self._calm_since = None
                 if self._blind_long_enough(self.decision, now):
-                    await self.respond.tell(self.decision, candidate, snapshot, now)
+                    await self.respond.tell(self.decision, candidate, snapshot, now, self.log_lines(candidate))
                     await self._aftercare.mind_the_sick(self.findings, snapshot, self.mode, now)
             case RollBack():
                 self._calm_since = None
@@ -154,10 +155,12 @@ class Guard:
         self.decision = decide(self.case(candidate, snapshot, now, resolvable=resolvable), self.mode, now)
         match self.decision:
             case RollBack():
-                await self.respond.begin(self.decision, candidate, snapshot, by="rollguard", reason="policy")
+                await self.respond.begin(
+                    self.decision, candidate, snapshot, by="rollguard", reason="policy", seen=self.log_lines(candidate)
+                )
                 await self._drive()
             case PageDecision():
-                await self.respond.tell(self.decision, candidate, snapshot, now)
+                await self.respond.tell(self.decision, candidate, snapshot, now, self.log_lines(candidate))
             case Hold():
                 pass
 
@@ -204,6 +207,15 @@ class Guard:
             baseline=baseline,
             no_baseline=no_baseline,
         )
+
+    def log_lines(self, candidate: DigestRecord) -> list[tuple[str, str]]:
+        """What the app's log says of this release and of the others: evidence for people."""
+        seen, now = self.evidence(candidate.digest).view, self.clock.now()
+        names = [signal.name for signal in self.policy.signals if isinstance(signal, LogsSignal)]
+        windows = self.watch.windows
+        lines = {n: loglines.by_digest(windows, seen, n, now, loglines.OVER_S) for n in names}
+        found = {n: loglines.sentence(lines[n], seen, n, loglines.OVER_S) for n in names}
+        return [(f"log {name}", sentence) for name, sentence in found.items() if sentence]
 
     def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, *, resolvable: bool | None = True) -> Case:
         """Everything the decision may look at. ``resolvable`` is what the platform said of the target's image."""

@@ -17,14 +17,20 @@ from rollguard.ports import Clock, Journal, Notifier, OutboxItem
 SEND_S = 10.0
 IDLE_S = 30.0
 """How long the loop sleeps when nothing is known to be due: a bound, not the way it learns of pages."""
-DUE_MAX = 256
+DUE_MAX = 16
+"""Looked at for each channel: more than may be in the air, so that what flies hides nothing that could start."""
 IN_FLIGHT_MAX = 4
 """Sends at once to one channel: one that hangs must not hold the others."""
 BACK_OFF_S_MIN = 2.0
 BACK_OFF_S_MAX = 300.0
 RETRY_AFTER_S_MAX = 3600.0
+REST_S_MAX = 300.0
+"""How long a whole channel rests because it asked for a wait; the page it said so to waits as long as was asked."""
 ATTEMPTS_MAX = 120
 AGE_S_MAX = 86400.0
+KEPT_S = 30 * 86400.0
+"""How long the outbox keeps what was delivered or dropped."""
+TIDY_EVERY_S = 3600.0
 
 
 class Outbox:
@@ -35,6 +41,8 @@ class Outbox:
         self._notifiers = notifiers
         self._flying: dict[int, str] = {}
         self._retry_at: dict[int, float] = {}
+        self._resting: dict[str, float] = {}
+        self._tidy_at = 0.0
 
     def wake(self) -> None:
         """Look at the outbox now, as after every page that the record writes to it."""
@@ -57,6 +65,7 @@ class Outbox:
                     for item in await self._due():
                         self._flying[item.id] = item.channel
                         sends.create_task(self._deliver(item), name=f"page {item.id} to {item.channel}")
+                    await self._tidy()
                     await self._sleep()
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
@@ -65,19 +74,30 @@ class Outbox:
         """What may start now, with no more than ``IN_FLIGHT_MAX`` in the air for each channel."""
         now = self._clock.now()
         self._retry_at = {item: at for item, at in self._retry_at.items() if at > now}
+        self._resting = {channel: until for channel, until in self._resting.items() if until > now}
+        flew = set(self._flying)  # what lands while the journal answers is no longer what it answers
+        due = await self._journal.outbox_due(now, DUE_MAX)
         busy = Counter(self._flying.values())
         chosen = []
-        for item in await self._journal.outbox_due(now, DUE_MAX):
-            if item.id not in self._flying and busy[item.channel] < IN_FLIGHT_MAX:
+        for item in due:
+            if item.id not in flew and item.channel not in self._resting and busy[item.channel] < IN_FLIGHT_MAX:
                 busy[item.channel] += 1
                 chosen.append(item)
         return chosen
 
     async def _sleep(self) -> None:
-        pause_s = min([IDLE_S, *(at - self._clock.now() for at in self._retry_at.values())])
+        now = self._clock.now()
+        pause_s = min([IDLE_S, *(at - now for at in (*self._retry_at.values(), *self._resting.values()))])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, pause_s)):
                 await self._record.paged.wait()
+
+    async def _tidy(self) -> None:
+        """Forget what ended long ago, now and then and a little at a time: the journal must not grow for ever."""
+        now = self._clock.now()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_EVERY_S
+            await self._journal.outbox_forget(now - KEPT_S)
 
     async def _deliver(self, item: OutboxItem) -> None:
         try:
@@ -118,6 +138,8 @@ class Outbox:
         due_at = now + back_off_s(item.id, attempts, failure.retry_after_s)
         await self._journal.outbox_again(item.id, due_at, str(failure))
         self._retry_at[item.id] = due_at
+        if failure.retry_after_s:
+            self._resting[item.channel] = now + min(failure.retry_after_s, REST_S_MAX)
         # A channel that is down all night must not fill the journal: the 1st, 2nd, 4th, 8th … failure is an event.
         if attempts & (attempts - 1):
             return []

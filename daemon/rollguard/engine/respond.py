@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from rollguard.core import approvals, messages
@@ -12,6 +12,7 @@ from rollguard.core import events as ev
 from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.finding import BY_PEOPLE, RuleState
+from rollguard.core.incident_record import bundle_path
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.pages import Page, Severity
@@ -50,8 +51,18 @@ class Responder:
         self._tidy_at = 0.0
         self._tidied = 0
 
-    async def tell(self, decision: PageDecision, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
-        """Say a reason once an incident. After the guard has acted, or handed over, it keeps quiet."""
+    async def tell(
+        self,
+        decision: PageDecision,
+        candidate: DigestRecord,
+        snapshot: Snapshot,
+        now: float,
+        seen: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Say a reason once an incident. After the guard has acted, or handed over, it keeps quiet.
+
+        ``seen`` is evidence for people, such as what the app's log says.
+        """
         incident = self._record.state.incident
         about = _tokens(decision)
         if incident is None:
@@ -83,7 +94,7 @@ class Responder:
             warnings=decision.warnings,
             target=decision.target,
             snapshot=snapshot,
-            more=[approvals.how(self.policy, open_question)] if open_question else [],
+            more=[*seen, *([approvals.how(self.policy, open_question)] if open_question else [])],
         )
         self._observed |= about
         await self._record.add(*opened, decided, *([asked] if asked else []), pages=[] if observe else [page])
@@ -98,7 +109,14 @@ class Responder:
         return approvals.ask(self.policy, incident, candidate, decision.target, decision.sentence, now)
 
     async def begin(
-        self, decision: RollBack, candidate: DigestRecord, snapshot: Snapshot, *, by: str, reason: str
+        self,
+        decision: RollBack,
+        candidate: DigestRecord,
+        snapshot: Snapshot,
+        *,
+        by: str,
+        reason: str,
+        seen: Sequence[tuple[str, str]] = (),
     ) -> str:
         """Make the intent durable, together with the page that announces it; return the incident's ID.
 
@@ -106,10 +124,16 @@ class Responder:
         """
         async with self._one_at_a_time:
             goal = self._record.state.goal
-            return goal.incident if goal else await self._set_goal(decision, candidate, snapshot, by, reason)
+            return goal.incident if goal else await self._set_goal(decision, candidate, snapshot, by, reason, seen)
 
     async def _set_goal(
-        self, decision: RollBack, candidate: DigestRecord, snapshot: Snapshot, by: str, reason: str
+        self,
+        decision: RollBack,
+        candidate: DigestRecord,
+        snapshot: Snapshot,
+        by: str,
+        reason: str,
+        seen: Sequence[tuple[str, str]],
     ) -> str:
         now = self._clock.now()
         state = self._record.state
@@ -130,6 +154,7 @@ class Responder:
             warnings=decision.warnings,
             target=decision.target,
             snapshot=snapshot,
+            more=seen,
         )
         await self._record.add(
             *opened,
@@ -196,7 +221,10 @@ class Responder:
             about=f"handed over: {outcome}",
             target=target,
             snapshot=snapshot,
-            more=[approvals.how(self.policy, asked)] if asked else [],
+            more=[
+                *([approvals.how(self.policy, asked)] if asked else []),
+                ("support bundle", bundle_path(self.policy, incident.opened_at)),
+            ],
         )
         ending = [ended, *([asked] if asked else [])]
         due = follow_ups(self.policy, incident, tuple(self._record.recent), ending, now)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Never
 
+from rollguard.core import loglines
 from rollguard.core.baseline import compared
 from rollguard.core.deploys import Deploy, Quiet, in_progress
 from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
@@ -14,6 +15,7 @@ from rollguard.core.fleet import Tenure, track
 from rollguard.core.lifecycle import Goal
 from rollguard.core.model import Machine, Reading, Snapshot
 from rollguard.core.policy import Policy
+from rollguard.core.signals import LogsSignal
 from rollguard.core.spans import span_s
 from rollguard.core.window import Windows
 from rollguard.engine.record import Record
@@ -26,6 +28,7 @@ OnReading = Callable[[Reading], None]
 def horizon_s(policy: Policy) -> float:
     """How long readings are of use to this policy: its longest window, doubled for the windows before it."""
     spans = [policy.verify.settle_s, policy.rollback.first_wait_s, *(3 * s.every_s for s in policy.signals)]
+    spans += [loglines.OVER_S for s in policy.signals if isinstance(s, LogsSignal)]
     spans += [span_s(rule.condition, policy) + 60.0 for rule in policy.rules]
     spans += [policy.comparing.block_s + 60.0] if compared(policy) else []
     return max(spans) * 1.25 + 60.0

@@ -1,22 +1,32 @@
-"""What the guard shows over HTTP: its metrics and its health. Nothing here changes anything."""
+"""What the guard shows over HTTP: its metrics and its health. Nothing changes anything, but reports with a token."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from rollguard.errors import Refused
+from rollguard.web.problems import problem, problems
+from rollguard.web.reports import Reception, routes
 
 DEFAULT_LISTEN = "127.0.0.1:9464"
 SHUTDOWN_S = 1.0
+SILENCE_S = 75.0
+"""A connection on which no whole request begins for so long is closed."""
+
+wire_log = logging.getLogger("rollguard.web.wire")
+wire_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+"""Without the tracebacks of what is not HTTP: whoever reaches the port could fill the disk with them."""
 
 Why = Callable[[], str | None]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +46,23 @@ class WebServer:
         self.address = address
 
     @classmethod
-    async def start(cls, views: Views, listen: str = DEFAULT_LISTEN) -> WebServer:
-        """Listen on ``host:port`` (a bare ``port`` or ``:port`` means 127.0.0.1; port 0 any free one).
+    async def start(cls, views: Views, listen: str = DEFAULT_LISTEN, reception: Reception | None = None) -> WebServer:
+        """Listen on ``host:port``; see ``parse_listen``. Port 0 is any free one.
 
         Raises ``Refused`` naming the address when it cannot be had.
         """
         host, port = parse_listen(listen)
-        runner = web.AppRunner(build(views), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        runner = web.AppRunner(
+            build(views, reception),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=SILENCE_S,
+            auto_decompress=False,
+            logger=wire_log,
+        )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, _host(host), port).start()
         except OSError as error:
             await runner.cleanup()
             raise Refused(_why_not(host, port, error)) from error
@@ -57,7 +74,7 @@ class WebServer:
         await self._runner.cleanup()
 
 
-def build(views: Views) -> web.Application:
+def build(views: Views, reception: Reception | None = None) -> web.Application:
     """The application alone, for tests and for other servers."""
 
     async def metrics(request: web.Request) -> web.Response:
@@ -70,14 +87,18 @@ def build(views: Views) -> web.Application:
     async def ready(request: web.Request) -> web.Response:
         return _verdict(views.unready(), "ready")
 
-    app = web.Application(middlewares=[_problems], client_max_size=1024)
+    app = web.Application(middlewares=[problems], client_max_size=1024)
     app.add_routes([web.get("/metrics", metrics), web.get("/-/healthy", healthy), web.get("/-/ready", ready)])
+    app.add_routes(routes(reception) if reception is not None else [])
     app.on_response_prepare.append(_sign)
     return app
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of ``host:port``, ``[::1]:port``, ``:port`` or ``port``. Raises ``Refused``."""
+    """Host and port of ``host:port`` or ``[::1]:port``. Raises ``Refused``.
+
+    A bare ``port`` or ``:port`` means 127.0.0.1; ``*:port`` means every address of this machine, IPv4 and IPv6.
+    """
     host, _, port = listen.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16):
@@ -89,7 +110,7 @@ def taken(listen: str) -> str | None:
     """Why this address cannot be had now, or None: asked before anything is made. Raises ``Refused`` for no address."""
     host, port = parse_listen(listen)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = _first_of(_host(host), port)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -97,6 +118,15 @@ def taken(listen: str) -> str | None:
     except OSError as error:
         return _why_not(host, port, error)
     return None
+
+
+def _host(host: str) -> str | None:
+    """As the socket library wants it: None is every address of every family."""
+    return None if host == "*" else host
+
+
+def _first_of(host: str | None, port: int) -> tuple[int, int, int, str, Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:
@@ -107,28 +137,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 def _verdict(why_not: str | None, word: str) -> web.Response:
     if why_not is None:
         return web.Response(text=f"rollguard is {word}\n", headers={"Cache-Control": "no-store"})
-    return _problem(HTTPStatus.SERVICE_UNAVAILABLE, why_not)
-
-
-def _problem(status: HTTPStatus, detail: str) -> web.Response:
-    """A problem as JSON (RFC 9457)."""
-    return web.json_response(
-        {"title": status.phrase, "status": status.value, "detail": detail},
-        status=status,
-        content_type="application/problem+json",
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as refusal:
-        problem = _problem(HTTPStatus(refusal.status), f"{request.method} {request.path[:200]} is not served here")
-        if "Allow" in refusal.headers:
-            problem.headers["Allow"] = refusal.headers["Allow"]
-        return problem
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, why_not)
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,8 @@ class MemoryDisk:
     waiting: dict[int, OutboxItem] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     items: int = 0
-    threads: dict[tuple[str, str], str] = field(default_factory=dict)
+    threads: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)  # the item that named it, its name
+    ended: dict[int, float] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,9 +58,14 @@ class MemoryJournal:
         oldest: dict[tuple[str, str], OutboxItem] = {}
         for item in self._open().waiting.values():
             oldest.setdefault((item.channel, item.page.key), item)
-        threads = self.disk.threads
-        due = [item for item in oldest.values() if item.due_at <= now][:limit]
-        return [replace(item, thread=threads.get((item.channel, item.page.key), "")) for item in due]
+        chosen: Counter[str] = Counter()
+        due = []
+        for item in sorted(oldest.values(), key=lambda item: item.id):
+            if item.due_at <= now and chosen[item.channel] < limit:
+                chosen[item.channel] += 1
+                _, thread = self.disk.threads.get((item.channel, item.page.key), (0, ""))
+                due.append(replace(item, thread=thread))
+        return due
 
     async def outbox_waiting(self) -> int:
         """How many pages are not delivered yet, due or not."""
@@ -67,9 +74,10 @@ class MemoryJournal:
     async def outbox_done(self, item: int, delivered_at: float, thread: str = "") -> None:
         """See ``ports.Journal``."""
         disk = self._write()
-        done = disk.waiting.pop(item, None)
-        if done is not None and thread:
-            disk.threads[done.channel, done.page.key] = thread
+        if done := disk.waiting.pop(item, None):
+            disk.ended[item] = delivered_at
+            if thread:
+                disk.threads[done.channel, done.page.key] = item, thread
 
     async def outbox_again(self, item: int, due_at: float, error: str) -> None:
         """See ``ports.Journal``."""
@@ -82,6 +90,18 @@ class MemoryJournal:
         disk = self._write()
         if disk.waiting.pop(item, None):
             disk.dropped[item] = error_text(error)
+            disk.ended[item] = at
+
+    async def outbox_forget(self, before: float, limit: int = 1000) -> int:
+        """See ``ports.Journal``."""
+        disk = self._write()
+        old = {item for item, at in disk.ended.items() if at < before}
+        old = set(sorted(old, key=disk.ended.__getitem__)[:limit])
+        disk.threads = {key: named for key, named in disk.threads.items() if named[0] not in old}
+        for item in old:
+            del disk.ended[item]
+            disk.dropped.pop(item, None)
+        return len(old)
 
     async def keep(self, name: str, text: str) -> None:
         """See ``ports.Journal``."""

@@ -22,15 +22,16 @@ BUSY_S = 5.0
 KEPT_CHARS_MAX = 4 << 20
 
 _ALL = "SELECT seq, body FROM event WHERE target = ? ORDER BY seq"
+_LINES = "SELECT DISTINCT channel FROM outbox WHERE target = ? AND state = 'waiting'"
 _DUE = """
 SELECT id, channel, page, attempts, due_at, coalesce(
          (SELECT thread FROM outbox
           WHERE target = o.target AND channel = o.channel AND key = o.key AND thread <> ''
           ORDER BY id DESC LIMIT 1), '')
-FROM outbox AS o
-WHERE target = ? AND state = 'waiting' AND due_at <= ?
-  AND id = (SELECT min(id) FROM outbox
-            WHERE target = o.target AND state = 'waiting' AND channel = o.channel AND key = o.key)
+FROM outbox AS o INDEXED BY outbox_line
+WHERE target = ? AND channel = ? AND state = 'waiting' AND due_at <= ?
+  AND NOT EXISTS (SELECT 1 FROM outbox
+                  WHERE target = o.target AND channel = o.channel AND key = o.key AND state = 'waiting' AND id < o.id)
 ORDER BY id LIMIT ?
 """
 _WAITING = "SELECT count(*) FROM outbox WHERE target = ? AND state = 'waiting'"
@@ -40,6 +41,10 @@ _TRIED = "UPDATE outbox SET attempts = attempts + 1, {} WHERE id = ? AND state =
 _DONE = _TRIED.format("state = 'delivered', ended_at = ?, error = '', thread = ?")
 _AGAIN = _TRIED.format("due_at = ?, error = ?")
 _DROP = _TRIED.format("state = 'dropped', ended_at = ?, error = ?")
+_FORGET = """
+DELETE FROM outbox WHERE id IN
+  (SELECT id FROM outbox WHERE target = ? AND ended_at < ? AND state <> 'waiting' LIMIT ?)
+"""
 _KEEP = "INSERT INTO kept (target, name, text) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
 _KEPT = "SELECT text FROM kept WHERE target = ? AND name = ?"
 
@@ -88,7 +93,12 @@ class SqliteJournal:
 
     async def outbox_due(self, now: float, limit: int = 16) -> Sequence[OutboxItem]:
         """See ``ports.Journal``."""
-        rows = await self._writer.do(lambda db: db.execute(_DUE, (self._target, now, limit)).fetchall())
+
+        def read(db: sqlite3.Connection) -> list[tuple[int, str, str, int, float, str]]:
+            lines = db.execute(_LINES, (self._target,)).fetchall()
+            due = (db.execute(_DUE, (self._target, channel, now, limit)) for (channel,) in lines)
+            return sorted(row for rows in due for row in rows)
+
         return [
             OutboxItem(
                 id=item,
@@ -98,7 +108,7 @@ class SqliteJournal:
                 due_at=due_at,
                 thread=thread,
             )
-            for item, channel, page, attempts, due_at, thread in rows
+            for item, channel, page, attempts, due_at, thread in await self._writer.do(read)
         ]
 
     async def outbox_waiting(self) -> int:
@@ -116,6 +126,10 @@ class SqliteJournal:
     async def outbox_drop(self, item: int, at: float, error: str) -> None:
         """See ``ports.Journal``."""
         await self._writer.do(lambda db: db.execute(_DROP, (at, error_text(error), item)))
+
+    async def outbox_forget(self, before: float, limit: int = 1000) -> int:
+        """See ``ports.Journal``."""
+        return await self._writer.do(lambda db: db.execute(_FORGET, (self._target, before, limit)).rowcount)
 
     async def keep(self, name: str, text: str) -> None:
         """See ``ports.Journal``. Also raises ``JournalError`` for a text beyond ``KEPT_CHARS_MAX``."""

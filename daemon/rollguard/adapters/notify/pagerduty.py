@@ -1,4 +1,8 @@
-"""Pages through PagerDuty's Events API v2: a trigger opens or updates the alert of its key, a resolve closes it."""
+"""Pages through PagerDuty's Events API v2: a trigger opens or updates the alert of its key, a resolve closes it.
+
+An alert is acknowledged only when a person answered the guard. The guard never acknowledges its own: later triggers
+of an acknowledged key wake nobody, so a rollback that fails would be handed over to people who sleep.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any
 from rollguard.adapters.notify.answers import must_be_taken, secret_of
 from rollguard.core.channels import PagerDuty
 from rollguard.core.pages import Kind, Page
+from rollguard.errors import Refused
 from rollguard.ports import Transport
 
 KEY_CHARS_MAX = 255
@@ -24,19 +29,24 @@ TIMEOUT_S = 10.0
 KINDS = frozenset({Kind.ALERT, Kind.ACKNOWLEDGE, Kind.CHANGE})
 
 
+def kinds_of(settings: PagerDuty) -> frozenset[Kind]:
+    """What this service is sent: change events only where there is an address for them."""
+    return KINDS if settings.change_url else KINDS - {Kind.CHANGE}
+
+
 class PagerDutyNotifier:
     """``ports.Notifier`` of one PagerDuty service. The routing key is read anew for each page."""
 
     def __init__(self, name: str, settings: PagerDuty, transport: Transport, environ: Mapping[str, str]) -> None:
         self.name = name
-        self.kinds = KINDS
+        self.kinds = kinds_of(settings)
         self._settings, self._transport, self._environ = settings, transport, environ
 
     async def send(self, page: Page, thread: str = "") -> str:
         """See ``ports.Notifier``. PagerDuty drops repeats of one page by its key."""
         settings, is_change = self._settings, page.kind is Kind.CHANGE
-        if is_change and not settings.change_url:
-            return ""
+        if page.kind not in self.kinds:
+            raise Refused(f"{self.name} has no form for {page.kind} any more")
         routing_key = secret_of(settings.routing_key, self._environ)
         event = change_of(page, routing_key) if is_change else event_of(page, routing_key)
         answer = await self._transport.request(

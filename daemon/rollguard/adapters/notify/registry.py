@@ -12,11 +12,11 @@ from rollguard.core.pages import Kind
 from rollguard.core.policy import Policy
 from rollguard.ports import Notifier, Transport
 
-_KINDS: Mapping[type[Channel], tuple[str, frozenset[Kind]]] = {
-    PagerDuty: ("pagerduty", pagerduty.KINDS),
-    Slack: ("slack", slack.KINDS),
-    GitHubIssue: ("github", github.KINDS),
-    Webhook: ("webhook", webhook.KINDS),
+_WORDS: Mapping[type[Channel], str] = {
+    PagerDuty: "pagerduty",
+    Slack: "slack",
+    GitHubIssue: "github",
+    Webhook: "webhook",
 }
 
 
@@ -25,15 +25,15 @@ def channels_of(policy: Policy) -> dict[str, Channel]:
     seen: Counter[str] = Counter()
     named: dict[str, Channel] = {}
     for channel in (*policy.page, *policy.tell, *policy.record):
-        kind, _ = _KINDS[type(channel)]
-        seen[kind] += 1
-        named[kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"] = channel
+        word = _WORDS[type(channel)]
+        seen[word] += 1
+        named[word if seen[word] == 1 else f"{word}-{seen[word]}"] = channel
     return named
 
 
 def channel_kinds(policy: Policy) -> dict[str, frozenset[Kind]]:
     """What each channel has a form for."""
-    return {name: _KINDS[type(channel)][1] for name, channel in channels_of(policy).items()}
+    return {name: _kinds(channel) for name, channel in channels_of(policy).items()}
 
 
 def channel_names(policy: Policy) -> tuple[str, ...]:
@@ -46,6 +46,18 @@ def build_notifiers(
 ) -> dict[str, Notifier]:
     """A notifier for each channel of the policy, by name. Reads no secret yet."""
     return {name: _build(name, channel, transport, environ, now) for name, channel in channels_of(policy).items()}
+
+
+def _kinds(channel: Channel) -> frozenset[Kind]:
+    match channel:
+        case PagerDuty():
+            return pagerduty.kinds_of(channel)
+        case Slack():
+            return slack.KINDS
+        case GitHubIssue():
+            return github.KINDS
+        case Webhook():
+            return webhook.KINDS
 
 
 def _build(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from rollguard.adapters.notify.answers import must_be_taken, secret_of
 from rollguard.core.channels import Webhook
 from rollguard.core.pages import Kind, Page
+from rollguard.core.signing import sign
 from rollguard.errors import Unavailable
 from rollguard.ports import Transport
 
@@ -97,12 +97,6 @@ def message_id(page: Page) -> str:
     kind = [] if page.kind is Kind.ALERT else [page.kind]
     parts = json.dumps([page.key, page.at, page.summary, page.resolve, *kind])
     return f"msg_{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
-
-
-def sign(key: bytes, message: str, timestamp: int, body: bytes) -> str:
-    """The signature of Standard Webhooks v1: over the ID, the seconds of this attempt, and the body."""
-    digest = hmac.digest(key, b"%s.%d.%s" % (message.encode(), timestamp, body), "sha256")
-    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def signing_keys(secret: str) -> list[bytes]:
