@@ -5,7 +5,6 @@ from __future__ import annotations
 from rollguard.core import text
 from rollguard.core.case import Case
 from rollguard.core.events import ApprovalAsked
-from rollguard.core.finding import Blame
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.policy import Policy
 
@@ -32,9 +31,12 @@ def how(policy: Policy, asked: ApprovalAsked) -> tuple[str, str]:
     return "approve", f'rollguard approve {name} --reason "…" ({until}; no: rollguard veto {name} --reason "…")'
 
 
-def why_void(asked: ApprovalAsked, case: Case | None) -> str | None:
-    """Why the question has no meaning any more, or None: the world is as it was when it was asked."""
-    if case is None or case.candidate.digest != asked.candidate:
+def why_void(asked: ApprovalAsked, case: Case, quiet_s: float) -> str | None:
+    """Why the question has no meaning any more, or None: the world is as it was when it was asked.
+
+    ``quiet_s`` is for how long no rule has pointed at the release: one that comes and goes is no recovery.
+    """
+    if case.candidate.digest != asked.candidate:
         return "another release serves now"
     if case.target is None or case.target.digest != asked.target:
         return "a rollback would go elsewhere now"
@@ -42,6 +44,6 @@ def why_void(asked: ApprovalAsked, case: Case | None) -> str | None:
         return "another policy is in force"
     goal = case.state.incident.goal if case.state.incident else None
     began = goal is not None and goal.candidate == asked.candidate
-    if not began and not any(f.firing and f.blame is Blame.RELEASE for f in case.findings):
-        return "it recovered: no rule points at the release any more"
+    if not began and quiet_s >= case.policy.verify.settle_s / 2:
+        return f"it recovered: no rule has pointed at the release for {text.seconds(quiet_s)}"
     return None

@@ -94,13 +94,13 @@ class Chores:
         summary = f"blind: the platform has not answered for {text.seconds(UNSEEN_S)}" if unseen else "it answers again"
         await self._endings.notice(summary, "platform", now, resolve=not unseen)
 
-    async def approval(self, case: Case, now: float) -> None:
+    async def approval(self, case: Case, quiet_s: float, now: float) -> None:
         """A question that nobody answered in time, or that has no meaning any more, is closed, and that is said."""
         incident = self._record.state.incident
         asked = incident.approval if incident else None
         if incident is None or asked is None:
             return
-        void = approvals.why_void(asked, case)
+        void = approvals.why_void(asked, case, quiet_s)
         if void is None and now < asked.until:
             return
         outcome = "void" if void else "expired"

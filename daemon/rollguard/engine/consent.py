@@ -36,7 +36,7 @@ class Consent:
             raise Refused("the mode is observe: nothing is written to the platform")
         case = await self._looked_at()
         now = self._clock.now()
-        if void := approvals.why_void(asked, case):
+        if void := approvals.why_void(asked, case, self._guard.quiet_s(now)):
             await self._close("void", by, void)
             raise Refused(f"this can no longer be approved: {void}")
         refusals, warnings = standing(case, Trigger.APPROVED, now)

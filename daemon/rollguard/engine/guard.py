@@ -6,7 +6,7 @@ from rollguard.core import events as ev
 from rollguard.core import loglines, messages, text
 from rollguard.core.case import Case
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, decide
-from rollguard.core.finding import Finding, RuleState
+from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.first import judge_first
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.judge import judge_all
@@ -65,6 +65,7 @@ class Guard:
         self._vitals = vitals
         self._clean_since: float | None = None
         self._calm_since: float | None = None
+        self._quiet_since: float | None = None
         self._blind_since: float | None = None
         self._suspended_until = 0.0
 
@@ -112,7 +113,7 @@ class Guard:
             self.decision = Hold(sentence="verdicts are suspended after a clock jump")
             return
         case = self.case(record, snapshot, now)
-        await self._chores.approval(case, now)
+        await self._chores.approval(case, self.quiet_s(now), now)
         self.decision = decide(case, self.mode, now)
         await self._act(record, snapshot, now)
 
@@ -208,6 +209,10 @@ class Guard:
             no_baseline=no_baseline,
         )
 
+    def quiet_s(self, now: float) -> float:
+        """For how long no rule has pointed at the release."""
+        return 0.0 if self._quiet_since is None else now - self._quiet_since
+
     def log_lines(self, candidate: DigestRecord) -> list[tuple[str, str]]:
         """What the app's log says of this release and of the others: evidence for people."""
         seen, now = self.evidence(candidate.digest).view, self.clock.now()
@@ -257,6 +262,10 @@ class Guard:
         before = self.record.state.rules
         changed = [f for f in findings if f.state != before.get(f.rule.name, RuleState.CLEAR)]
         self.findings = findings
+        if any(f.firing and f.blame is Blame.RELEASE for f in findings):
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = now
         if self.around is not None:
             self.around.tell_neighbours(_in_trouble_since(findings))
         self.watch.firing = {f.rule.name: f.since for f in findings if f.firing}
