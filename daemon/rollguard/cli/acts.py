@@ -1,4 +1,4 @@
-"""``pause``, ``resume``, ``hold``, ``report``, ``adopt``, ``approve``, ``veto``, ``floor``, ``reload``: asked of a running guard, with who and why."""
+"""What people ask of a running guard: ``pause``, ``hold``, ``report``, ``approve`` … always with who and why."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _act(parser: Parser, argv: Sequence[str], verb: str) -> int:
     args = parser.read(argv)
     wanted: dict[str, Any] = {"target": args.target, "reason": args.reason}
     if verb == "hold":
-        wanted["for_s"] = _seconds(args.for_)
+        wanted["for_s"] = seconds("hold", "--for", args.for_)
     if verb == "report":
         wanted["kind"] = args.kind
     if verb in {"report", "adopt", "floor"}:
@@ -105,11 +105,12 @@ def _say(answer: dict[str, Any], output: str) -> int:
     return DONE
 
 
-def _seconds(text: str) -> float:
+def seconds(verb: str, option: str, text: str) -> float:
+    """A duration of the command line. Raises ``Usage``."""
     from rollguard.config.problems import Wrong
     from rollguard.config.quantity import duration_s
 
     try:
         return duration_s(text)
     except Wrong as wrong:
-        raise Usage(f"rollguard hold: --for {wrong}") from wrong
+        raise Usage(f"rollguard {verb}: {option} {wrong}") from wrong

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rollguard.adapters.control_client import NotRunning, ask
 from rollguard.app.options import journal_path, socket_path
-from rollguard.cli.parser import Usage, did_you_mean
+from rollguard.cli.parser import Usage, complain, did_you_mean
 from rollguard.core.events import Recorded
+from rollguard.core.status import journal_object
+
+FROM_JOURNAL = "no guard runs with this data folder: read from its journal"
 
 
 def asked(data: Path, verb: str, args: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -23,6 +27,18 @@ def asked_if_running(data: Path, verb: str, args: Mapping[str, Any]) -> dict[str
         return ask(socket_path(data), verb, args, "cli")
     except NotRunning:
         return None
+
+
+def objects(data: Path, target: str | None) -> list[dict[str, Any]]:
+    """The targets as objects: as the running guard sees them, or, where none runs, as its journal knew them."""
+    answer = asked_if_running(data, "status", {"target": target})
+    if answer is not None:
+        items: list[dict[str, Any]] = answer["items"]
+        return items
+    known = known_targets(data)
+    names = [one_target(data, target)] if target or not known else known
+    complain(FROM_JOURNAL)
+    return [journal_object(name, journal(data, name), time.time()) for name in names]
 
 
 def known_targets(data: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from rollguard.core.events import Decided, Event, GoalEnded, IncidentClosed, Inc
 from rollguard.core.explain import explain_incident
 from rollguard.core.incident_record import folder_name
 from rollguard.core.report import story
-from rollguard.core.status import journal_object
-
-FROM_JOURNAL = "no guard runs with this data folder: read from its journal"
 
 
 def status(argv: Sequence[str], about: str) -> int:
@@ -29,21 +25,13 @@ def status(argv: Sequence[str], about: str) -> int:
     with_data(parser)
     with_output(parser)
     args = parser.read(argv)
-    answer = asking.asked_if_running(args.data, "status", {"target": args.target})
-    items = answer["items"] if answer is not None else _from_journals(args)
+    items = asking.objects(args.data, args.target)
     if args.output == "json":
         screen.as_json({"apiVersion": "rollguard/v1", "kind": "TargetList", "items": items})
     else:
         for item in items:
             screen.target(item)
     return DONE if all(_is_well(item) for item in items) else PROBLEM
-
-
-def _from_journals(args: Any) -> list[dict[str, Any]]:
-    known = asking.known_targets(args.data)
-    names = [asking.one_target(args.data, args.target)] if args.target or not known else known
-    complain(FROM_JOURNAL)
-    return [journal_object(name, asking.journal(args.data, name), time.time()) for name in names]
 
 
 def _is_well(item: dict[str, Any]) -> bool:
@@ -69,13 +57,13 @@ def history(argv: Sequence[str], about: str) -> int:
         return DONE
     from rollguard.telemetry.sentences import said
 
-    shown = [e for e in recorded if args.all or type(e.event).__name__ not in _NOISE][-args.last :]
+    shown = [e for e in recorded if args.all or type(e.event).__name__ not in NOISE][-args.last :]
     for entry in shown:
         screen.line(f"{text.stamp(entry.event.at)}  {said(entry.event)[1]}")
     return DONE
 
 
-_NOISE = frozenset({"StepIntended", "PageQueued", "PageSent", "TickFailed", "RuleChanged", "GuardStarted"})
+NOISE = frozenset({"StepIntended", "PageQueued", "PageSent", "TickFailed", "RuleChanged", "GuardStarted"})
 
 
 def show(argv: Sequence[str], about: str) -> int:
@@ -159,7 +147,7 @@ def _explain_past(args: Any) -> int:
     recorded = asking.journal(args.data, target)
     name = args.incident or _newest_incident(recorded)
     if args.incident is None:
-        complain(f"{FROM_JOURNAL}, the newest decision")
+        complain(f"{asking.FROM_JOURNAL}, the newest decision")
     lines = explain_incident(recorded, name)
     if args.output == "json":
         screen.as_json({"target": target, "incident": name, "lines": lines})

@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("local", "the main job on this machine: a local platform, a bad release, and the guard"),
     "check": ("check", "every mistake of policy files at once; with --live also against the platform"),
     "status": ("look", "the targets as they are now"),
+    "watch": ("watch", "the targets as they are, again and again"),
     "history": ("look", "what happened to a target"),
     "show": ("look", "one incident from its first sign to its end"),
     "explain": ("look", "the decision tree now, or of a past incident"),
