@@ -12,7 +12,7 @@ def test_it_shows_the_target_and_what_happened_as_often_as_asked(home: Home) -> 
     with home.guard():
         shown = home.rollguard("watch", "--times", "2", "--every", "200ms")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("is on guard in mode") == 2
+    assert shown.stdout.count("shop  mode enforce") == 2
     assert "\x1b" not in shown.stdout, "no terminal, no control characters"
 
 
