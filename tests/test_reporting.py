@@ -13,10 +13,11 @@ import pytest
 from rollguard.adapters.http import AiohttpTransport
 from rollguard.app.preflight import missing_secrets
 from rollguard.app.reporting import MOST, WITHIN_S, ReportDesk, must_be_new, must_not_be_too_many
-from rollguard.app.target import Shared, Target
+from rollguard.app.target import Shared
+from rollguard.app.target import Target as Guarded
 from rollguard.core import events as ev
 from rollguard.core.lifecycle import REPORTS_MAX
-from rollguard.core.policy import Reports
+from rollguard.core.policy import Policy, Reports, Target
 from rollguard.core.signals import SecretRef
 from rollguard.core.signing import TOLERANCE_S
 from rollguard.errors import Conflict, JournalError, Refused, Unavailable
@@ -87,12 +88,12 @@ def test_what_people_report_at_the_guard_s_host_does_not_count() -> None:
 
 
 @asynccontextmanager
-async def a_desk(data: Path, environ: dict[str, str], **but: Any) -> AsyncIterator[tuple[ReportDesk, Target]]:
+async def a_desk(data: Path, environ: dict[str, str], **but: Any) -> AsyncIterator[tuple[ReportDesk, Guarded]]:
     """A desk for one target, whose journal is open and knows release v42, which runs everywhere."""
     transport = AiohttpTransport()
     settings = {"reports": Reports(token=SecretRef(env="REPORT_TOKEN"))} | but
     shared = Shared(transport=transport, environ={"FLY_API_TOKEN": "token"}, data=data)
-    target = Target.on_disk(a_policy(**settings), shared)
+    target = Guarded.on_disk(a_policy(**settings), shared)
     try:
         await target.open()
         now = target.clock.now()
@@ -164,3 +165,15 @@ def test_a_report_secret_that_is_missing_or_could_be_guessed_is_a_mistake_at_the
     policy = a_policy(reports=Reports(token=SecretRef(env="REPORT_TOKEN")))
     assert missing_secrets([policy], {"FLY_API_TOKEN": "x", "REPORT_TOKEN": token}) == [f"?: reports: {why}"]
     assert missing_secrets([policy], {"FLY_API_TOKEN": "x", "REPORT_TOKEN": SECRET}) == []
+
+
+def test_two_targets_have_no_report_secret_in_common_for_a_signature_names_no_target() -> None:
+    def policy(name: str, variable: str) -> Policy:
+        target = Target(name=name, app=name, token=SecretRef(env="FLY_API_TOKEN"))
+        return a_policy(target=target, reports=Reports(token=SecretRef(env=variable)))
+
+    both = [policy("shop", "ONE"), policy("shop-staging", "TWO")]
+    other = "another-of-enough-length"
+    assert missing_secrets(both, {"FLY_API_TOKEN": "x", "ONE": SECRET, "TWO": other}) == []
+    complaint = "?: reports: it is that of target shop too: each target needs its own"
+    assert missing_secrets(both, {"FLY_API_TOKEN": "x", "ONE": SECRET, "TWO": f"{other} {SECRET}"}) == [complaint]

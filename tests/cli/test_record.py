@@ -9,7 +9,9 @@ from rollguard.adapters.recording import read_recording
 from rollguard.core.model import EDGE
 from tests.cli.running import POLICY, Home
 
-PROBED = POLICY.replace("signals:\n", 'signals:\n  health: {{http: {{url: "{pager}", scope: [edge], timeout: 150ms}}, every: 200ms}}\n')
+PROBED = POLICY.replace(
+    "signals:\n", 'signals:\n  health: {{http: {{url: "{pager}", scope: [edge], timeout: 150ms}}, every: 200ms}}\n'
+)
 """With a page that answers."""
 
 

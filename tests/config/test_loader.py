@@ -117,7 +117,8 @@ def test_the_production_policy_is_the_runbook() -> None:
     assert policy.mode is Mode.PAGE
     assert policy.target.name == "hotdash-production"
     assert {rule.name for rule in policy.rules if rule.then is Action.ROLLBACK} == {
-        "not-responding", "pages-fail", "crash-loop", "errors-blatant", "users-see-errors", "corruption"
+        "not-responding", "pages-fail", "crash-loop", "errors-blatant", "users-see-errors", "slower-by-half",
+        "critical-function", "corruption"
     }  # fmt: skip
     edge = policy.signal("edge")
     assert isinstance(edge, ScrapeSignal)

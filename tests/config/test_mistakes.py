@@ -74,11 +74,8 @@ def test_where_only_one_of_two_lengths_is_written_that_one_is_pointed_at(
 
 
 def test_readings_come_more_often_than_blocks() -> None:
-    rare = (
-        FULL.replace("every: 15s", "every: 6m", 1)
-        .replace("max_age: 90s", "max_age: 7m")
-        .replace("over: 2m", "over: 7m")
-    )
+    rare = FULL.replace("every: 15s", "every: 6m", 1).replace("over: 2m", "over: 7m")
+    rare = rare.replace("max_age: 90s", "max_age: 7m").replace("verify:\n", "verify:\n  settle: 7m\n")
     said = complaints(rare.replace("block: 10m, ", ""))
     assert said[0] == "p.yaml:20:12: comparison.block is shorter than the time between two readings of 'store'"
     assert complaints(rare) == []

@@ -135,6 +135,8 @@ def test_none_is_lost_and_none_is_doubled_in_an_hour_of_bad_weather() -> None:
 
     run(story())
     assert not disk.dropped
+    assert len(town.written("pages")) > 2 * INCIDENTS, "some answers were to be lost"
+    assert len(town.asked) > 3 * INCIDENTS, "the receiver was to fail"
     check(town.written("pages"))
 
 
@@ -208,4 +210,6 @@ async def test_none_is_lost_and_none_is_doubled_by_processes_that_fail_stall_and
         await asyncio.gather(trouble, return_exceptions=True)
         await transport.close()
     assert len(addresses) >= 2, "the receiver was to be restarted"
-    check(json.loads(line) for line in out.read_text().splitlines())
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(events) > 2 * INCIDENTS, "some answers were to be lost"
+    check(events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import logging
@@ -12,12 +13,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from rollguard.core.signing import TOLERANCE_S, keys_of, sign
 from rollguard.errors import Conflict, GuardError, JournalError, Refused, Unavailable
 from rollguard.web import reports
-from rollguard.web.report_forms import Report
+from rollguard.web.report_forms import Report, read_alerts, read_report
 from rollguard.web.reports import TooMany
 from rollguard.web.server import Views, WebServer
 
@@ -278,6 +281,7 @@ async def test_a_token_that_the_policy_takes_away_while_the_body_comes_is_not_us
 # -- what it says ------------------------------------------------------------------------------------------------------
 
 DEEP = b"[" * 15_000
+WORDS = ["kind", "version", "digest", "reason", "by", "alerts", "status", "labels", "rollguard_kind", "annotations"]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +362,7 @@ async def test_a_compressed_body_is_not_opened(sender: Sender, inbox: Inbox) -> 
     [
         (Conflict("a report of this ID was taken before"), 409, None),
         (Refused("there is no release v42"), 422, None),
-        (TooMany("30 reports are the most", retry_after_s=12.4), 429, "12"),
+        (TooMany("30 reports are the most", retry_after_s=12.4), 429, "13"),
         (TooMany("30 reports are the most", retry_after_s=0.01), 429, "1"),
     ],
 )
@@ -396,6 +400,27 @@ async def test_nothing_but_posts_is_served(sender: Sender) -> None:
     for method in ("GET", "PUT", "DELETE"):
         async with sender.session.request(method, PATH) as answer:
             assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=9), inner),
+    max_leaves=20,
+)
+
+
+@given(_JSON)
+def test_whatever_is_sent_is_a_report_or_refused(form: Any) -> None:
+    for body in (
+        form,
+        {"version": "4", "alerts": [form]},
+        {"version": "4", "alerts": form},
+        an_alert() | {"labels": form},
+    ):
+        text = json.dumps(body).encode()
+        for read in (lambda text: read_report(text, "m", 0.0), read_alerts):
+            with contextlib.suppress(Refused):
+                read(text)
 
 
 # -- wires -------------------------------------------------------------------------------------------------------------

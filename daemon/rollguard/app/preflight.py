@@ -29,17 +29,26 @@ def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str]
 
 
 def missing_secrets(policies: Sequence[Policy], environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each secret that a policy names and that is not there, or that anybody could guess."""
+    """A sentence for each secret that a policy names and that is not there, or that is no secret of its own."""
     problems: dict[str, None] = {}
+    owners: dict[bytes, str] = {}
     for policy in policies:
         for what, ref in _secrets(policy):
             try:
                 secret = read_secret(ref, environ)
                 if what == REPORTS:
-                    keys_of(secret)
+                    _must_be_its_own(secret, policy.target.name, owners)
             except Refused as error:
                 problems[f"{policy.path}: {what}: {error}"] = None
     return list(problems)
+
+
+def _must_be_its_own(secret: str, target: str, owners: dict[bytes, str]) -> None:
+    """A signature names no target: with a common secret a report on one holds for the other. Raises ``Refused``."""
+    for key in keys_of(secret):
+        owner = owners.setdefault(key, target)
+        if owner != target:
+            raise Refused(f"it is that of target {owner} too: each target needs its own")
 
 
 def _secrets(policy: Policy) -> Iterator[tuple[str, SecretRef]]:

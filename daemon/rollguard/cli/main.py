@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "approve": ("acts", "say yes to the rollback that a page proposes"),
     "veto": ("acts", "say no to it"),
     "floor": ("acts", "never go back below this release: what is older has a hole"),
+    "notify": ("notify", "test: whether the channels of a policy reach anybody"),
     "record": ("record", "save what the signals of a target say, for adopt --baseline"),
     "reload": ("acts", "have the guard read its policy files again"),
     "platform": ("local", "the local Fly platform alone, for trying things"),

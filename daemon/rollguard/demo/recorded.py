@@ -1,13 +1,15 @@
 """Makes the recording of v1 that the demo compares with: ``python -m rollguard.demo.recorded OUT.jsonl``.
 
 The stage of the demo without a deploy: v1 serves, users come, and the real ``rollguard record`` saves what the signals
-of the demo's policy say. It is made once and checked in as ``config/examples/demo-baseline.jsonl``.
+of the demo's policy say. Of that the readings which rules compare are kept, so that it is small enough to be checked
+in, as ``config/examples/demo-baseline.jsonl``; each of its lines is as it was saved.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,32 +19,45 @@ from rollguard.demo.processes import Processes, StageError
 from rollguard.demo.scenarios import SLOW
 from rollguard.demo.stage import ROLLGUARD, set_up
 
+COMPARED = "traffic"
+"""The signal whose readings the rules of the demo's policy compare."""
 FOR_S = 75
 ON_TOP_S = 30.0
 
 
-async def record(out: Path) -> str:
-    """Play v1 and save a recording of it to a new file; what ``rollguard record`` says. Raises ``StageError``."""
-    with tempfile.TemporaryDirectory(prefix="rollguard-") as folder:
-        async with Processes(Path(folder)) as processes:
-            stage = await set_up(SLOW, processes)
-            await stage.start_users()
-            verb = (*ROLLGUARD, "record", str(stage.policy), "--for", f"{FOR_S}s", "--out", str(out.absolute()))
-            code, said = await processes.run("record", *verb, timeout_s=FOR_S + ON_TOP_S, env=stage.told())
-            if code != 0:
-                raise StageError(f"rollguard record: {processes.last_words('record')}")
-            return said
+async def record(folder: Path) -> tuple[Path, str]:
+    """Play v1 and save a recording in the folder; it, and what ``rollguard record`` says. Raises ``StageError``."""
+    async with Processes(folder) as processes:
+        stage = await set_up(SLOW, processes)
+        await stage.start_users()
+        out = folder / "recording.jsonl"
+        verb = (*ROLLGUARD, "record", str(stage.policy), "--for", f"{FOR_S}s", "--out", str(out))
+        code, said = await processes.run("record", *verb, timeout_s=FOR_S + ON_TOP_S, env=stage.told())
+        if code != 0:
+            raise StageError(f"rollguard record: {processes.last_words('record')}")
+        return out, said
+
+
+def is_compared(line: str) -> bool:
+    """Whether a line of a recording is its header, tells the machines, or is a reading that rules compare."""
+    key = json.loads(line).get("key", "")
+    return not key or key.partition(".")[0] == COMPARED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="recorded", description="Records what v1 of the demo does.")
-    parser.add_argument("out", type=Path, help="a new file")
+    parser.add_argument("out", type=Path, help="the file to write")
+    args = parser.parse_args(argv)
     try:
-        print(asyncio.run(record(parser.parse_args(argv).out)))
+        with tempfile.TemporaryDirectory(prefix="rollguard-") as folder:
+            recording, said = asyncio.run(record(Path(folder)))
+            lines = recording.read_text(encoding="utf-8").splitlines(keepends=True)
     except StageError as error:
         print(f"recorded: {error}", file=sys.stderr)
         return 1
+    args.out.write_text("".join(filter(is_compared, lines)), encoding="utf-8")
+    print(said)
     return 0
 
 

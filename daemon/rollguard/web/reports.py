@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -144,10 +145,8 @@ class _Counter:
         return secret
 
     def _stranger(self, target: str, scheme: str) -> _Answer:
-        """One sentence for all that is wrong with it; and in the log no more than people can read."""
-        if time.monotonic() - self._told_at >= TELL_EVERY_S:
-            self._told_at = time.monotonic()
-            log.warning("a report on %s was refused: not signed with its token, or not now", target)
+        """One sentence for all that is wrong with it."""
+        self._tell(f"a report on {target} was refused: not signed with its token, or not now")
         detail = "this is not signed with the target's token, or not within five minutes of now"
         return _Answer(HTTPStatus.UNAUTHORIZED, detail, WWW_Authenticate=scheme)
 
@@ -160,11 +159,17 @@ class _Counter:
             case Conflict():
                 return problem(HTTPStatus.CONFLICT, str(error))
             case TooMany(retry_after_s=wait_s):
-                after = {"Retry-After": str(max(1, round(wait_s or 1.0)))}
+                after = {"Retry-After": str(math.ceil(wait_s or 1.0))}
                 return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), after)
-        log.error("a report could not be taken: %s", error)
-        sentence = "the guard cannot take it now; its log says why. Nothing was recorded: send it again"
+        self._tell(f"a report could not be taken: {error}")
+        sentence = "the guard cannot take it now, and its log says why: send it again"
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, {"Retry-After": str(AGAIN_S)})
+
+    def _tell(self, sentence: str) -> None:
+        """Now and then: what strangers cause must not fill the log."""
+        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            log.warning("%s", sentence)
 
 
 def _one(request: web.Request, header: str) -> str:
