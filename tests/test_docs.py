@@ -202,7 +202,7 @@ def test_every_line_of_the_runbook_names_what_defends_it() -> None:
 
 
 def _defends(cell: str) -> bool:
-    if scenario := re.fullmatch(r"scenario `(\w+)`", cell):
+    if scenario := re.fullmatch(r"scenario `([\w-]+)`", cell):
         return scenario[1] in SCENARIOS
     file, _, name = cell.strip("`").partition("::")
     return (ROOT / file).is_file() and re.search(rf"def {re.escape(name)}\(", text_of(ROOT / file)) is not None

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from rollguard.adapters.journal import migrations
 from rollguard.adapters.journal.sqlite import SqliteJournal, read_journal
 from rollguard.core.events import PauseSet
-from rollguard.core.pages import Page
+from rollguard.core.pages import Kind, Page
 from rollguard.errors import JournalError
 
 
@@ -217,6 +218,27 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     for look in (lambda: SqliteJournal.open(path, "shop"), lambda: read_journal(path, "shop")):
         with pytest.raises(JournalError, match=r"newer rollguard \(schema 9999, this one knows \d+\): upgrade"):
             look()
+
+
+async def test_a_file_of_the_first_schema_is_taken_up_with_what_waits_in_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = migrations._scripts()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "_scripts", lambda: {1: whole[1]})
+        await write(path, paused(1))
+        edit(
+            path,
+            "INSERT INTO outbox (target, channel, key, page) VALUES ('shop', 'pager', 'k', "
+            """'{"key": "k", "target": "shop", "summary": "down", "severity": "critical", "details": []}')""",
+        )
+    journal = SqliteJournal.open(path, "shop")
+    assert [entry.event for entry in await journal.replay()] == [paused(1)]
+    [item] = await journal.outbox_due(0.0)
+    assert (item.page.summary, item.page.kind, item.thread) == ("down", Kind.ALERT, "")
+    await journal.outbox_done(item.id, 1.0, "a thread")
+    assert await journal.outbox_forget(2.0) == 1
+    await journal.close()
 
 
 @pytest.mark.parametrize("body", ['{"event":"FromTheFuture","at":1}', '{"event":"PauseSet"}', "[1]", "{"])

@@ -38,7 +38,9 @@ signals:
 rules:
   - {{name: crashes, signal: machines, crashed: 2 in 5m, then: rollback}}
   - {{name: leak, report: [security], then: rollback}}
-interlocks: {{proven_after: 300ms, migration: {{label: rollguard.migration, allow: [none], unknown: allow}}}}
+interlocks:
+  {{proven_after: 300ms, control: ["{pager}"],
+   migration: {{label: rollguard.migration, allow: [none], unknown: allow}}}}
 rollback: {{stability: 200ms, pause_between: 100ms, wait_timeout: 20s, deadline: 60s}}
 verify: {{settle: 500ms}}
 notify: {{page: [pagerduty: {{routing_key_env: PAGERDUTY_KEY, url: "{pager}"}}]}}

@@ -29,7 +29,7 @@ def test_every_mistake_of_every_file_is_shown_at_once_with_its_place(home: Home)
     ran = home.rollguard("check", str(home.policy), str(other), str(home.folder / "gone.yaml"))
     assert ran.returncode == 2
     assert f"{home.policy}:7:" in ran.stdout
-    assert f"{home.policy}:10:" in ran.stdout
+    assert f"{home.policy}:12:" in ran.stdout
     assert f"{other}:" in ran.stdout
     assert "gone.yaml: there is no such file" in ran.stdout
     assert "^" in ran.stdout

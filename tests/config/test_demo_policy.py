@@ -15,6 +15,13 @@ CONFIG = Path(__file__).parents[2] / "config"
 PRODUCTION = CONFIG / "hotdash-production.yaml"
 DEMO = CONFIG / "examples" / "demo.yaml"
 
+EVERYTHING_ON = {
+    "HOTDASH_DEPENDENCY": "https://database.test/",
+    "SLACK_CHANNEL": "#engineering",
+    "GITHUB_ISSUES_REPO": "acme/hot-dash",
+    "HEARTBEAT_URL": "https://heartbeat.test/",
+}
+
 _ITS_OWN = {"path", "hash", "origin"}
 _NOT_IN_THE_FILE = {"lease_ttl_s"}
 _DURATION = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?:ms|s|m|h|d)(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))*(?!\w)")
@@ -48,11 +55,14 @@ def _flat(value: object, path: str, divided_by: float) -> dict[str, object]:
 
 
 def test_the_demo_policy_is_the_production_policy_with_its_durations_divided() -> None:
-    production = _flat(load_policy(PRODUCTION, {}), "policy", _factor())
-    demo = _flat(load_policy(DEMO, {}), "policy", 1.0)
+    for environ in ({}, EVERYTHING_ON):
+        production = _flat(load_policy(PRODUCTION, environ), "policy", _factor())
+        demo = _flat(load_policy(DEMO, environ), "policy", 1.0)
+        assert demo == production
     assert _factor() == 10
-    assert len([path for path in demo if path.endswith("_s")]) > 30
-    assert demo == production
+    assert len([path for path in demo if path.endswith("_s")]) > 50
+    for duration in ("interlocks.dependencies[0].timeout_s", "interlocks.watch_s", "comparing.settle_s", "approval_s"):
+        assert f"policy.{duration}" in demo
 
 
 def test_only_duration_tokens_differ_line_by_line() -> None:

@@ -15,7 +15,7 @@ from rollguard.config.yamltext import read_document
 from tests.config.policies import FULL, GOOD, edited
 
 CONFIG = Path(__file__).parents[2] / "config"
-POLICIES = sorted(CONFIG.rglob("*.yaml"))
+POLICIES = [*sorted(CONFIG.glob("*.yaml")), *sorted(CONFIG.glob("examples/*.yaml"))]
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 

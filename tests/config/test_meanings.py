@@ -145,7 +145,8 @@ def test_what_the_environment_says_can_be_sent_unless_it_looks_like_a_captured_n
 
 
 def test_the_journey_of_the_document_is_one() -> None:
-    (written,) = re.findall(r"^```yaml\n(  shop:\n.*?)^```$", (ROOT / "docs/policy.md").read_text("utf-8"), re.M | re.S)
+    document = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"^```yaml\n(  shop:\n.*?)^```$", document, re.MULTILINE | re.DOTALL)
     policy = load(FULL.replace("signals:\n", f"signals:\n{written}", 1), ROBOT_PASSWORD="s3cret")
     journey = policy.signal("shop")
     assert isinstance(journey, JourneySignal)

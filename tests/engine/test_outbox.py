@@ -13,6 +13,7 @@ import pytest
 from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
 from rollguard.core.events import Event, PageFailed, PageQueued, PageSent, Recorded
 from rollguard.core.pages import Kind, Page
+from rollguard.engine import outbox
 from rollguard.engine.outbox import AGE_S_MAX, ATTEMPTS_MAX, KEPT_S, Outbox, back_off_s
 from rollguard.engine.record import Record
 from rollguard.errors import JournalError, Refused, Unavailable
@@ -227,7 +228,8 @@ def test_a_storm_for_a_channel_that_hangs_holds_back_no_page_of_another_one() ->
     assert {at for at, _ in pager.asked} == {1.0}
 
 
-def test_what_ended_a_month_ago_is_forgotten_while_the_outbox_works() -> None:
+def test_what_ended_a_month_ago_is_forgotten_while_the_outbox_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "IDLE_S", 1800.0)
     world = World([Channel("chat", 0.0)])
 
     async def story() -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from rollguard.adapters.http import Saturated
 from rollguard.core.policy import Dependency, Interlocks
-from rollguard.core.surroundings import Address, Board
-from rollguard.engine.surroundings import FEED_EVERY_S, LookAround, incidents
+from rollguard.core.surroundings import TOLD_S_MAX, Address, Board
+from rollguard.engine.surroundings import FEED_EVERY_S, SURE_S, LookAround, incidents
 from rollguard.errors import Unavailable
 from rollguard.ports import HttpAnswer
 from tests.builders import a_policy
@@ -68,7 +70,7 @@ def test_an_address_is_down_after_two_failures_in_a_row_and_well_after_one_answe
         world.answers[CONTROL] = Unavailable("timeout after 3s: GET wire.example/")
         await around.look()
         assert down(around.now.control) == []
-        assert around.now.failing
+        assert [a.failures for a in around.now.control] == [1, 0]
         await around.look()
         assert down(around.now.control) == [CONTROL]
         world.answers.clear()
@@ -178,14 +180,88 @@ def test_only_what_is_not_over_is_an_incident_and_its_name_is_bounded_and_on_one
 
 
 def test_targets_of_one_guard_see_each_others_trouble_and_not_their_own() -> None:
-    board, world = Board(), World()
-    around = looking(world, board)
-    board.tell("another", 7.0)
-    around.tell_neighbours(5.0)
-    assert [(n.name, n.firing_since) for n in around.now.neighbours] == [("another", 7.0)]
-    assert board.firing[POLICY.target.name] == 5.0
-    around.tell_neighbours(None)
-    assert POLICY.target.name not in board.firing
+    async def scene() -> None:
+        board, world, clock = Board(), World(), LoopClock()
+        around = looking(world, board)
+        board.tell("another", 7.0, clock.now())
+        around.tell_neighbours(5.0)
+        assert [(n.name, n.firing_since) for n in around.now.neighbours] == [("another", 7.0)]
+        assert [n.firing_since for n in board.others("another", clock.now())] == [5.0]
+        around.tell_neighbours(None)
+        assert POLICY.target.name not in board.firing
+
+    run(scene())
+
+
+def test_a_target_that_tells_nothing_any_more_holds_nobody_for_ever() -> None:
+    board = Board()
+    board.tell("dead", 7.0, 10.0)
+    assert board.others("mine", 10.0 + TOLD_S_MAX)
+    assert not board.others("mine", 11.0 + TOLD_S_MAX)
+
+
+class Slow(World):
+    """Some addresses take their time, or never answer at all."""
+
+    def __init__(self, **takes_s: float) -> None:
+        super().__init__()
+        self.takes_s = {CONTROL: takes_s.get("control", 0.0), OTHER_CONTROL: takes_s.get("other", 0.0)}
+        self.takes_s[DATABASE] = takes_s.get("database", 0.0)
+
+    async def request(self, method: str, url: str, **but: Any) -> HttpAnswer:
+        try:
+            async with asyncio.timeout(but["timeout_s"]):
+                await asyncio.sleep(self.takes_s[url])
+        except TimeoutError:
+            raise Unavailable("timeout") from None
+        return await super().request(method, url, **but)
+
+
+@pytest.mark.parametrize(
+    "takes_s, at_most_s, said_down",
+    [
+        ({"control": 99.0}, 0.01, []),
+        ({"control": 99.0, "other": 99.0}, SURE_S, [CONTROL, OTHER_CONTROL]),
+        ({"database": 2.9}, SURE_S, []),
+        ({"database": 99.0}, SURE_S, ["database"]),
+        ({"control": 99.0, "other": 99.0, "database": 99.0}, SURE_S, [CONTROL, OTHER_CONTROL, "database"]),
+    ],
+)
+def test_no_act_waits_long_for_addresses_that_hang(
+    takes_s: dict[str, float], at_most_s: float, said_down: list[str]
+) -> None:
+    async def scene() -> None:
+        around = looking(Slow(**takes_s))
+        began = asyncio.get_running_loop().time()
+        await around.make_sure()
+        assert asyncio.get_running_loop().time() - began <= at_most_s + 0.01
+        assert down(around.now.control) + down(around.now.dependencies) == said_down
+
+    run(scene())
+
+
+def test_two_looks_that_overlap_are_one_look() -> None:
+    async def scene() -> None:
+        around = looking(Slow(database=99.0))
+        await asyncio.gather(around.look(), around.look())
+        assert down(around.now.dependencies) == []
+        await around.look()
+        assert down(around.now.dependencies) == ["database"]
+
+    run(scene())
+
+
+def test_a_question_that_never_left_the_guard_says_nothing_about_anybody() -> None:
+    async def scene() -> None:
+        world = World()
+        around = looking(world)
+        world.answers = {DATABASE: Saturated("no free connection"), CONTROL: Saturated("no free connection")}
+        for _ in range(3):
+            await around.look()
+            await around.make_sure()
+        assert down(around.now.control) + down(around.now.dependencies) == []
+
+    run(scene())
 
 
 def test_another_policy_forgets_the_addresses_that_it_does_not_name() -> None:

@@ -201,7 +201,7 @@ async def test_none_is_lost_and_none_is_doubled_by_processes_that_fail_stall_and
                     await record.add(pages=[closed(n, clock.now())])
                 if life == lives - 1:
                     stop.set()
-                    async with asyncio.timeout(40.0):
+                    async with asyncio.timeout(90.0):
                         while await journal.outbox_waiting():
                             await asyncio.sleep(0.05)
             await journal.close()

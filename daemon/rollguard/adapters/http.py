@@ -37,6 +37,8 @@ class TooLarge(BadAnswer):
 class Saturated(Unavailable):
     """Nothing was sent: no connection of our own became free in time. It says nothing about the other side."""
 
+    sent = False
+
 
 class AiohttpTransport:
     """``ports.Transport`` over one aiohttp session, opened at the first request.

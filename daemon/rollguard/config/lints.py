@@ -130,7 +130,7 @@ def _asked(signal: Signal) -> tuple[str, ...]:
         case HttpSignal() | JsonSignal():
             return (signal.url,)
         case JourneySignal():
-            return tuple(step.url for step in signal.steps)
+            return (signal.steps[0].url,)  # later steps may lead elsewhere: to a login, to a bank
         case _:
             return ()
 

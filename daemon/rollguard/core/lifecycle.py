@@ -251,6 +251,8 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
     )
     past = PastRollback(at=e.at, candidate=e.candidate, target=e.target, trigger=e.trigger)
     state = replace(state, rollbacks=(*state.rollbacks, past)[-ROLLBACKS_MAX:])
+    if state.incident is None:  # it was closed while a person decided: the goal has its own
+        state = replace(state, incident=Incident(id=e.incident, candidate=e.candidate, opened_at=e.at, sentence=""))
     return _in_incident(state, lambda i: replace(i, phase="acting", goal=goal, approval=None))
 
 
@@ -297,6 +299,16 @@ def _goal_ended(state: TargetState, e: ev.GoalEnded) -> TargetState:
     return _in_incident(state, lambda i: replace(i, phase="open"))
 
 
+def _verified(state: TargetState, e: ev.Verified) -> TargetState:
+    """A verdict that comes late, when a person has begun another rollback, does not end that one."""
+    return _in_incident(state, lambda i: replace(i, phase="open") if i.phase == "verifying" else i)
+
+
+def _incident_closed(state: TargetState, e: ev.IncidentClosed) -> TargetState:
+    """No incident is closed while its goal is driven, whoever was about to say so."""
+    return state if state.goal is not None else replace(state, incident=None)
+
+
 def _in_incident(state: TargetState, change: Callable[[Incident], Incident]) -> TargetState:
     return replace(state, incident=change(state.incident)) if state.incident else state
 
@@ -318,8 +330,8 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.StepIntended: _step_intended,
     ev.StepDone: _step_done,
     ev.GoalEnded: _goal_ended,
-    ev.Verified: lambda s, e: _in_incident(s, lambda i: replace(i, phase="open")),
-    ev.IncidentClosed: lambda s, e: replace(s, incident=None),
+    ev.Verified: _verified,
+    ev.IncidentClosed: _incident_closed,
     ev.RuleChanged: lambda s, e: replace(s, rules={**s.rules, e.rule: e.after}),
     ev.FirstJudged: lambda s, e: _in_goal(s, lambda g: replace(g, proof=e.result)),
     ev.ApprovalAsked: lambda s, e: _in_incident(s, lambda i: replace(i, approval=e)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FAILURES = 2
 """So many looks in a row must fail before an address counts as down: one lost packet is nothing."""
+TOLD_S_MAX = 300.0
+"""A target that judges says how it is at every tick; one that acts is silent meanwhile, one that died for ever."""
 AGAIN_S = 15.0
 """How long before the first sign of trouble an outage may have been over and still be its cause."""
 
@@ -31,8 +33,13 @@ class Address:
     def down(self) -> bool:
         return self.failures >= FAILURES
 
-    def saw(self, at: float, failure: str) -> Address:
-        """The address after one more look; ``failure`` is empty when it answered."""
+    def saw(self, at: float, failure: str, asked_at: float | None = None) -> Address:
+        """The address after one more look; ``failure`` is empty when it answered.
+
+        A failure counts once the one before it was known when it was asked: looks that overlap are one look.
+        """
+        if failure and asked_at is not None and self.seen_at is not None and asked_at < self.seen_at:
+            return self
         if not failure:
             return Address(name=self.name, seen_at=at, down_since=self.down_since, down_until=self.down_until)
         since = self.failing_since if self.failing_since is not None else at
@@ -71,30 +78,44 @@ class Surroundings:
     neighbours: tuple[Neighbour, ...] = ()
     incidents: tuple[str, ...] = ()
 
-    @property
-    def failing(self) -> bool:
-        """Whether another look is worth while: something failed, and not often enough to be sure."""
-        return any(0 < a.failures < FAILURES for a in (*self.control, *self.dependencies))
-
 
 @dataclass(slots=True)
 class Board:
-    """Where the targets of one guard see each other's trouble: target → since when."""
+    """Where the targets of one guard see each other's trouble: target → since when, and told when."""
 
-    firing: dict[str, float] = field(default_factory=dict)
+    firing: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def tell(self, target: str, since: float | None) -> None:
+    def tell(self, target: str, since: float | None, now: float) -> None:
         """``target`` is in trouble since then; None: it is not."""
         if since is None:
             self.firing.pop(target, None)
         else:
-            self.firing[target] = since
+            self.firing[target] = since, now
 
-    def others(self, target: str) -> tuple[Neighbour, ...]:
-        """Every other target that is in trouble now."""
-        return tuple(Neighbour(name, since) for name, since in sorted(self.firing.items()) if name != target)
+    def others(self, target: str, now: float) -> tuple[Neighbour, ...]:
+        """Every other target that is in trouble now. What one said that tells nothing any more is forgotten."""
+        return tuple(
+            Neighbour(name, since)
+            for name, (since, told_at) in sorted(self.firing.items())
+            if name != target and now - told_at <= TOLD_S_MAX
+        )
 
 
-def after_look(known: Mapping[str, Address], answers: Sequence[tuple[str, str]], at: float) -> dict[str, Address]:
-    """The addresses after one round: ``answers`` are (name, failure), the failure empty where it answered."""
-    return {name: known.get(name, Address(name=name)).saw(at, failure) for name, failure in answers}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One question to one address: asked when, answered when; ``failure`` is empty where it answered well."""
+
+    name: str
+    asked_at: float
+    at: float
+    failure: str
+
+
+def after_looks(known: Mapping[str, Address], names: Sequence[str], looks: Iterable[Look]) -> dict[str, Address]:
+    """The addresses of these names after some more looks, the oldest first."""
+    seen = {name: known[name] for name in names if name in known}
+    for look in looks:
+        if look.name in names:
+            address = seen.get(look.name, Address(name=look.name))
+            seen[look.name] = address.saw(look.at, look.failure, look.asked_at)
+    return {name: seen[name] for name in names if name in seen}

@@ -1,8 +1,8 @@
 """Makes the recording of v1 that the demo compares with: ``python -m rollguard.demo.recorded OUT.jsonl``.
 
 The stage of the demo without a deploy: v1 serves, users come, and the real ``rollguard record`` saves what the signals
-of the demo's policy say. Of that the readings which rules compare are kept, so that it is small enough to be checked
-in, as ``config/examples/demo-baseline.jsonl``; each of its lines is as it was saved.
+of the demo's policy say. What no comparison needs is left out, so that it is small enough to be checked in, as
+``config/examples/demo-baseline.jsonl``; each of its lines is as it was saved.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rollguard.demo.processes import Processes, StageError
 from rollguard.demo.scenarios import SLOW
 from rollguard.demo.stage import ROLLGUARD, set_up
 
-COMPARED = "traffic"
-"""The signal whose readings the rules of the demo's policy compare."""
-FOR_S = 75
+LEFT_OUT = ("edge.", "logs.", "monitoring.")
+"""Beginnings of keys that no comparison needs. Rules compare ``traffic``, less what the probes made of it."""
+FOR_S = 40
 ON_TOP_S = 30.0
 
 
@@ -38,10 +38,9 @@ async def record(folder: Path) -> tuple[Path, str]:
         return out, said
 
 
-def is_compared(line: str) -> bool:
-    """Whether a line of a recording is its header, tells the machines, or is a reading that rules compare."""
-    key = json.loads(line).get("key", "")
-    return not key or key.partition(".")[0] == COMPARED
+def is_kept(line: str) -> bool:
+    """Whether a line of a recording is its header, tells the machines, or is a reading that a comparison needs."""
+    return not json.loads(line).get("key", "").startswith(LEFT_OUT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StageError as error:
         print(f"recorded: {error}", file=sys.stderr)
         return 1
-    args.out.write_text("".join(filter(is_compared, lines)), encoding="utf-8")
+    args.out.write_text("".join(filter(is_kept, lines)), encoding="utf-8")
     print(said)
     return 0
 

@@ -25,6 +25,7 @@ class Aftercare:
         self._restarts = restarts
         self._endings = endings
         self._restarted_for = ""
+        self._sick_of = ""
 
     async def follow(
         self,
@@ -69,7 +70,8 @@ class Aftercare:
 
     async def _restart_all(self, incident: Incident, snapshot: Snapshot, verdict: Verdict, now: float) -> None:
         self._restarted_for = incident.id
-        awake = sorted((m for m in snapshot.managed if m.started), key=lambda m: (m.healthy_routable, m.id))
+        serving = [m for m in snapshot.managed if m.started and not m.cordoned]
+        awake = sorted(serving, key=lambda m: (m.healthy_routable, m.id))
         summary = f"the restored release does no better yet: {verdict.sentence}. Its machines are restarted once"
         await self._endings.restarting(incident, summary, snapshot, now)
         why = await self._restarts.one_by_one([m.id for m in awake], incident.id, self.policy.rollback)
@@ -87,7 +89,9 @@ class Aftercare:
         sick = {m for f in firing for m in f.machines}
         if len(sick) != 1 or any(f.blame is not Blame.MACHINE for f in firing):
             return
-        machine = sick.pop()
+        if self._sick_of == incident.id:
+            return  # tried once and told: not again and again, whatever stood in the way
+        self._sick_of, machine = incident.id, sick.pop()
         why = await self._restarts.restart(machine, incident.id, self.policy.rollback)
         how = f"not restarted: {why}" if why else "restarted, and well again by its checks"
         await self._endings.restarting(incident, f"machine {text.one_line(machine, 40)} was {how}", snapshot, now)

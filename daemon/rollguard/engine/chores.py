@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Sequence
 
 from rollguard.core import approvals, messages, text
 from rollguard.core import events as ev
 from rollguard.core.case import Case, named
 from rollguard.core.model import Mode
-from rollguard.core.pages import Severity
+from rollguard.core.pages import Page, Severity
 from rollguard.engine.endings import Endings
 from rollguard.engine.record import Record
 from rollguard.engine.watch import Watch
@@ -18,6 +19,8 @@ PAUSE_REMINDER_S = 4 * 3600.0
 HOLD_NOTICE_S = 120.0
 MIXED_S = 600.0
 UNSEEN_S = 120.0
+
+CloseQuestion = Callable[[ev.ApprovalAsked, ev.ApprovalEnded, Sequence[Page]], Awaitable[bool]]
 
 
 class Chores:
@@ -94,7 +97,7 @@ class Chores:
         summary = f"blind: the platform has not answered for {text.seconds(UNSEEN_S)}" if unseen else "it answers again"
         await self._endings.notice(summary, "platform", now, resolve=not unseen)
 
-    async def approval(self, case: Case, quiet_s: float, now: float) -> None:
+    async def approval(self, case: Case, quiet_s: float, now: float, close: CloseQuestion) -> None:
         """A question that nobody answered in time, or that has no meaning any more, is closed, and that is said."""
         incident = self._record.state.incident
         asked = incident.approval if incident else None
@@ -114,4 +117,4 @@ class Chores:
             severity=Severity.WARNING,
         )
         ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome=outcome, reason=why)
-        await self._record.add(ended, pages=[page])
+        await close(asked, ended, [page])

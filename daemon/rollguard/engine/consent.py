@@ -37,7 +37,8 @@ class Consent:
         case = await self._looked_at()
         now = self._clock.now()
         if void := approvals.why_void(asked, case, self._guard.quiet_s(now)):
-            await self._close("void", by, void)
+            ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome="void", by=by, reason=void)
+            await self._guard.respond.close_question(asked, ended, ())
             raise Refused(f"this can no longer be approved: {void}")
         refusals, warnings = standing(case, Trigger.APPROVED, now)
         if refusals:
@@ -51,13 +52,14 @@ class Consent:
             target=case.target,
             warnings=warnings,
         )
-        await self._close("approved", by, reason)
-        await self._guard.respond.begin(decision, case.candidate, case.snapshot, by=by, reason=reason)
+        if now >= asked.until:
+            raise Refused(f"the approval expired at {text.clock(asked.until)}, while the guard looked once more")
+        await self._guard.respond.begin(decision, case.candidate, case.snapshot, by=by, reason=reason, answers=asked)
         return f"approved: rolling back {named(case.candidate)} to {named(case.target)} (incident {incident.id})"
 
     async def veto(self, by: str, reason: str) -> str:
         """No: nothing is rolled back, and the guard does not ask again in this incident."""
-        incident, _ = self._open_question()
+        incident, asked = self._open_question()
         by, reason = who(by), why(reason)
         now = self._clock.now()
         summary = f"vetoed by {by}: {reason}. Nothing is rolled back"
@@ -66,7 +68,8 @@ class Consent:
         )
         ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome="vetoed", by=by, reason=reason)
         seen = messages.acknowledged(self._guard.policy, incident.id, f"{by} is at it", now)
-        await self._guard.record.add(ended, pages=[page, seen])
+        if not await self._guard.respond.close_question(asked, ended, [page, seen]):
+            raise Refused("the question was answered or closed meanwhile")
         return "vetoed: nothing is rolled back"
 
     def _open_question(self) -> tuple[Incident, ev.ApprovalAsked]:
@@ -97,11 +100,3 @@ class Consent:
         image = messages.by_digest(case.target.image_ref, case.target.digest)
         resolvable = await guard.watch.resolvable(image, case.target.digest)
         return guard.case(record, snapshot, self._clock.now(), resolvable=resolvable)
-
-    async def _close(self, outcome: str, by: str, reason: str) -> None:
-        incident, now = self._guard.record.state.incident, self._clock.now()
-        if incident is None:
-            return
-        ended = ev.ApprovalEnded(at=now, incident=incident.id, outcome=outcome, by=by, reason=reason)
-        seen = messages.acknowledged(self._guard.policy, incident.id, f"{outcome} by {by}: {reason}", now)
-        await self._guard.record.add(ended, pages=[seen] if outcome == "approved" else [])

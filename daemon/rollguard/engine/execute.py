@@ -29,11 +29,11 @@ from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, Platform
 
 FLOOR_S_MAX = 60.0
-PROOF_POLL_S = 1.0
+PROOF_POLL_S = 2.0
 PATIENCE = 2.5
 """How many times ``first_wait_s`` the readings may take to come, from a metrics store that lies behind."""
-SICK_LOOKS = 3
-"""One check that fails once is no verdict on the old image."""
+SICK_S_MIN = 20.0
+"""A check that fails once stands for as long as its interval: that is no verdict on the old image."""
 
 JudgeFirst = Callable[[Goal, tuple[str, ...], float], Proof | None]
 """What the first machines show, beside their peers, since that instant; None while it cannot be told yet."""
@@ -90,6 +90,7 @@ class Executor:
             await self._adopt(snapshot)
             known = _known(self._steps.goal, snapshot, known)
             self._check_end(snapshot, known)
+            self._heed_proof()
             if self._steps.goal.row_id is None:
                 await self._row.create()
                 continue
@@ -121,32 +122,36 @@ class Executor:
                     return
 
     async def _prove(self, first: tuple[str, ...]) -> None:
-        """Let the first machines show that the target does better, before the rest follows.
-
-        Raises ``Stopped`` unless it does: they stay on the target, and nothing is ever put back on the candidate.
-        """
-        since, proof, sick_looks = self._clock.now(), None, 0
+        """Let the first machines show whether the target does better, and write it down before the rest follows."""
+        since, sick_since, proof = self._clock.now(), None, None
         while proof is None:
             await asyncio.sleep(min(PROOF_POLL_S, self._settings.first_wait_s / 8))
             snapshot = await self._look()
             self._check_end(snapshot, _known(self._steps.goal, snapshot, {}))
+            first, now = waits_for_proof(self._steps.goal, snapshot), self._clock.now()
+            if not first:
+                return  # nobody runs the candidate any more, or the first went to sleep: the next ones prove it
             sick = [m.id for m in snapshot.managed if m.id in first and not m.healthy_routable]
-            sick_looks = sick_looks + 1 if sick else 0
-            if sick_looks >= SICK_LOOKS:
+            sick_since = (now if sick_since is None else sick_since) if sick else None
+            if sick_since is not None and now - sick_since >= max(SICK_S_MIN, 2 * self._settings.stability_s):
                 proof = Proof(WORSE, f"machine {text.listing(sick)} is not healthy on the old image")
-            elif not waits_for_proof(self._steps.goal, snapshot):
-                return  # nobody runs the candidate any more
             elif not sick:
                 proof = self._judge_first(self._steps.goal, first, since)
-            if proof is None and self._clock.now() - since >= self._settings.first_wait_s * PATIENCE:
-                proof = Proof(
-                    CANNOT_TELL, f"nothing to tell them apart by in {text.seconds(self._clock.now() - since)}"
-                )
+            if proof is None and now - since >= self._settings.first_wait_s * PATIENCE:
+                proof = Proof(CANNOT_TELL, f"nothing to tell them apart by in {text.seconds(now - since)}")
         await self._steps.proven(proof, first)
-        if proof.result == CANNOT_TELL and not self._settings.go_on_unclear:
-            raise Stopped("unclear", f"whether the old image does better cannot be told: {proof.sentence}")
-        if proof.result not in {BETTER, CANNOT_TELL}:
-            raise Stopped("unproven", f"not improved by the old image while the rest run the new one: {proof.sentence}")
+
+    def _heed_proof(self) -> None:
+        """What the first machines showed stands, in this life and the next.
+
+        Raises ``Stopped`` unless they did better: they stay on the target, and nothing is put back on the candidate.
+        """
+        result, go_on_unclear = self._steps.goal.proof, self._settings.go_on_unclear
+        if result == CANNOT_TELL and not go_on_unclear:
+            raise Stopped("unclear", f"whether the old image does better cannot be told: {self._steps.proof_sentence}")
+        if result not in {"", BETTER, CANNOT_TELL}:
+            sentence = "not improved by the old image while the rest run the new one"
+            raise Stopped("unproven", f"{sentence}: {self._steps.proof_sentence}")
 
     def _kept_by_floor(self, step: Next, since: float | None) -> float | None:
         """Since when only the floor stands in the way. A person who can add a machine should hear of it soon."""

@@ -113,7 +113,7 @@ class Guard:
             self.decision = Hold(sentence="verdicts are suspended after a clock jump")
             return
         case = self.case(record, snapshot, now)
-        await self._chores.approval(case, self.quiet_s(now), now)
+        await self._chores.approval(case, self.quiet_s(now), now, self.respond.close_question)
         self.decision = decide(case, self.mode, now)
         await self._act(record, snapshot, now)
 
@@ -310,5 +310,5 @@ class Guard:
 
 def _in_trouble_since(findings: tuple[Finding, ...]) -> float | None:
     """Since when a rule fires that asks to go back from the release; None while none does."""
-    asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK]
+    asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK and f.blame is not Blame.MACHINE]
     return min((f.since for f in asking if f.since is not None), default=None)

@@ -117,14 +117,32 @@ class Responder:
         by: str,
         reason: str,
         seen: Sequence[tuple[str, str]] = (),
+        answers: ev.ApprovalAsked | None = None,
     ) -> str:
         """Make the intent durable, together with the page that announces it; return the incident's ID.
 
-        A rollback that is under way already stays the only one.
+        A rollback that is under way already stays the only one. One that ``answers`` a question uses it up in the
+        same transaction; it raises ``Refused`` where the question is not open any more.
         """
         async with self._one_at_a_time:
+            if answers is not None and not self._is_open(answers):
+                raise Refused("the question was answered or closed meanwhile: nothing was rolled back by this yes")
             goal = self._record.state.goal
-            return goal.incident if goal else await self._set_goal(decision, candidate, snapshot, by, reason, seen)
+            if goal is not None:
+                return goal.incident
+            return await self._set_goal(decision, candidate, snapshot, by, reason, seen, answers)
+
+    async def close_question(self, asked: ev.ApprovalAsked, ended: ev.ApprovalEnded, pages: Sequence[Page]) -> bool:
+        """Write down how a question ended; False, and nothing is written, where it is not open any more."""
+        async with self._one_at_a_time:
+            if not self._is_open(asked):
+                return False
+            await self._record.add(ended, pages=pages)
+            return True
+
+    def _is_open(self, asked: ev.ApprovalAsked) -> bool:
+        incident = self._record.state.incident
+        return incident is not None and incident.approval == asked
 
     async def _set_goal(
         self,
@@ -134,6 +152,7 @@ class Responder:
         by: str,
         reason: str,
         seen: Sequence[tuple[str, str]],
+        answers: ev.ApprovalAsked | None,
     ) -> str:
         now = self._clock.now()
         state = self._record.state
@@ -142,6 +161,10 @@ class Responder:
         if state.incident is None:
             sentence = "; ".join(f.sentence for f in decision.findings if f.firing) or reason
             opened.append(ev.IncidentOpened(at=now, incident=incident, candidate=candidate.digest, sentence=sentence))
+        pages: list[Page] = []
+        if answers is not None:
+            opened.append(ev.ApprovalEnded(at=now, incident=incident, outcome="approved", by=by, reason=reason))
+            pages.append(messages.acknowledged(self.policy, incident, f"approved by {by}: {reason}", now))
         acting = [f for f in decision.findings if f.firing and f.rule.then is Action.ROLLBACK]
         gap = messages.gap_notice(snapshot)
         page = messages.page(
@@ -175,7 +198,7 @@ class Responder:
                 rules=tuple(f.rule.name for f in acting),
                 prove=must_prove(decision.trigger, acting, snapshot, decision.target.digest),
             ),
-            pages=[page, self._change("a rollback begins", decision.target, now)],
+            pages=[*pages, page, self._change("a rollback begins", decision.target, now)],
         )
         return incident
 

@@ -64,6 +64,12 @@ class Steps:
             )
         )
 
+    @property
+    def proof_sentence(self) -> str:
+        """What was written down of the first machines, by whichever life."""
+        judged = (e.event for e in reversed(self._record.recent) if isinstance(e.event, FirstJudged))
+        return next((e.sentence for e in judged if e.incident == self.goal.incident), "")
+
     async def proven(self, proof: Proof, machines: tuple[str, ...]) -> None:
         await self._record.add(
             FirstJudged(

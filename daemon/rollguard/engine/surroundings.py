@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Never
 
 from rollguard.core import text
 from rollguard.core.policy import Policy
-from rollguard.core.surroundings import Address, Board, Surroundings, after_look
+from rollguard.core.surroundings import Address, Board, Look, Surroundings, after_looks
 from rollguard.errors import GuardError
 from rollguard.ports import Clock, Transport
 
@@ -21,10 +22,22 @@ FEED_TIMEOUT_S = 5.0
 CONTROL_TIMEOUT_S = 3.0
 AGAIN_S = 1.0
 """Between two looks right before an act, where the first one failed."""
+SURE_S = 3.0
+"""Longer than that no act waits for a look around."""
 BODY_BYTES_MAX = 1 << 16
 FEED_BYTES_MAX = 1 << 20
 INCIDENTS_MAX = 5
 NAME_CHARS_MAX = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An address, and what counts as an answer: any at all, or only one that says it is well."""
+
+    name: str
+    url: str
+    timeout_s: float
+    must_be_well: bool
 
 
 class LookAround:
@@ -50,16 +63,17 @@ class LookAround:
     @property
     def now(self) -> Surroundings:
         """As last seen."""
+        at = self._clock.now()
         return Surroundings(
             control=tuple(self._control.values()),
             dependencies=tuple(self._dependencies.values()),
-            neighbours=self._board.others(self._policy.target.name),
+            neighbours=self._board.others(self._policy.target.name, at),
             incidents=self._incidents,
         )
 
     def tell_neighbours(self, firing_since: float | None) -> None:
         """Since when a rule fires here that would take the release back; None: none does."""
-        self._board.tell(self._policy.target.name, firing_since)
+        self._board.tell(self._policy.target.name, firing_since, self._clock.now())
 
     async def look_forever(self) -> Never:
         """Ask every address at the policy's pace, the platform's list of incidents once a minute."""
@@ -73,29 +87,77 @@ class LookAround:
             await asyncio.sleep(min(every_s, max(0.05, began + every_s - self._clock.now())))
 
     async def make_sure(self) -> None:
-        """Look right now; and where something failed that was well before, once more a moment later."""
-        await self.look()
-        if self.now.failing:
-            await asyncio.sleep(min(AGAIN_S, self._policy.interlocks.look_every_s / 2))
-            await self.look()
+        """Look right now, and once more a moment later where there is no good answer by then; all in ``SURE_S``.
+
+        An act may be waiting: one control address that answers is enough, and nobody waits for the others.
+        """
+        control, needed = self._addresses()
+        looks = await asyncio.gather(self._one_of(control), *(self._twice(address) for address in needed))
+        self._take([look for some in looks for look in some])
 
     async def look(self) -> None:
         """Ask every control address and every dependency once, all at the same time."""
-        limits = self._policy.interlocks
-        control = [(url, url, CONTROL_TIMEOUT_S, False) for url in limits.control]
-        needed = [(d.name, d.url, d.timeout_s, True) for d in limits.dependencies]
-        answers = await asyncio.gather(*(self._ask(*address) for address in (*control, *needed)))
-        at = self._clock.now()
-        self._control = after_look(self._control, answers[: len(control)], at)
-        self._dependencies = after_look(self._dependencies, answers[len(control) :], at)
+        control, needed = self._addresses()
+        looks = await asyncio.gather(*(self._ask(address, address.timeout_s) for address in (*control, *needed)))
+        self._take([look for look in looks if look is not None])
 
-    async def _ask(self, name: str, url: str, timeout_s: float, must_be_well: bool) -> tuple[str, str]:
-        """The name, and why it failed (empty: it did not). Any answer at all shows that the wire works."""
+    def _addresses(self) -> tuple[list[Asked], list[Asked]]:
+        limits = self._policy.interlocks
+        return (
+            [Asked(url, url, CONTROL_TIMEOUT_S, must_be_well=False) for url in limits.control],
+            [Asked(d.name, d.url, d.timeout_s, must_be_well=True) for d in limits.dependencies],
+        )
+
+    def _take(self, looks: Sequence[Look]) -> None:
+        """Under the policy of now: what it named when they were asked may be gone."""
+        limits = self._policy.interlocks
+        self._control = after_looks(self._control, limits.control, looks)
+        self._dependencies = after_looks(self._dependencies, [d.name for d in limits.dependencies], looks)
+
+    async def _one_of(self, addresses: Sequence[Asked]) -> list[Look]:
+        """All of them asked twice, until the first good answer."""
+        tasks, looks = [asyncio.create_task(self._twice(address)) for address in addresses], list[Look]()
         try:
-            answer = await self._transport.request("GET", url, timeout_s=timeout_s, max_bytes=BODY_BYTES_MAX)
+            for task in asyncio.as_completed(tasks):
+                looks += await task
+                if looks and not looks[-1].failure:
+                    break
+        finally:
+            await _end(tasks)
+        return looks
+
+    async def _twice(self, address: Asked) -> list[Look]:
+        """Both looks, or only the good one."""
+        pause_s = min(AGAIN_S, self._policy.interlocks.look_every_s / 2)
+
+        async def again() -> Look | None:
+            await asyncio.sleep(pause_s)
+            return await self._ask(address, SURE_S - pause_s)
+
+        tasks, looks = [asyncio.create_task(self._ask(address, SURE_S)), asyncio.create_task(again())], list[Look]()
+        try:
+            for task in asyncio.as_completed(tasks):
+                look = await task
+                if look is not None and not look.failure:
+                    return [look]
+                looks += [look] if look is not None else []
+        finally:
+            await _end(tasks)
+        # Each was asked on its own, a moment apart: two looks, though they may end together.
+        return [replace(look, asked_at=look.at) for look in sorted(looks, key=lambda look: look.at)]
+
+    async def _ask(self, address: Asked, at_most_s: float) -> Look | None:
+        """One look. Any answer at all shows that the wire works; None: the question never left the guard."""
+        asked_at, timeout_s = self._clock.now(), min(address.timeout_s, at_most_s)
+        try:
+            answer = await self._transport.request("GET", address.url, timeout_s=timeout_s, max_bytes=BODY_BYTES_MAX)
         except GuardError as error:
-            return name, "" if _too_large(error) else text.one_line(str(error), NAME_CHARS_MAX)
-        return name, f"HTTP {answer.status}" if must_be_well and answer.status >= 500 else ""
+            if not getattr(error, "sent", True):
+                return None
+            failure = "" if _too_large(error) else text.one_line(str(error), NAME_CHARS_MAX)
+        else:
+            failure = f"HTTP {answer.status}" if address.must_be_well and answer.status >= 500 else ""
+        return Look(name=address.name, asked_at=asked_at, at=self._clock.now(), failure=failure)
 
     async def _read_feed(self) -> None:
         """What the platform says is wrong with it. A feed that cannot be read says nothing."""
@@ -108,6 +170,12 @@ class LookAround:
             self._incidents = incidents(json.loads(answer.body)) if answer.status == 200 else ()
         except (GuardError, ValueError, RecursionError):
             self._incidents = ()
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def incidents(document: Any) -> tuple[str, ...]:

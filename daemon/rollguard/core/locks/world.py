@@ -22,6 +22,9 @@ def control(case: Case, now: float) -> str | None:
     known = case.around.control
     if not known or not all(a.was_down_since(_evidence_since(case, now)) for a in known):
         return None
+    ends = [now if a.down else a.down_until for a in known]
+    if max(a.down_since or 0.0 for a in known) > min(end or 0.0 for end in ends):
+        return None  # one after the other: some answer came at every time
     return f"the guard itself is cut off: no control address answers ({_newest(known)})"
 
 
