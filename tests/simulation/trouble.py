@@ -37,7 +37,7 @@ def kind_of(method: str, url: str, headers: Mapping[str, str], body: bytes) -> s
     if path == "/graphql":
         query = json.loads(body)["query"]
         return next(kind for word, kind in _QUERIES.items() if word in query)
-    kind = next(kind for kind, verb, pattern in _KINDS if verb == method and re.fullmatch(pattern, path))
+    kind = next((kind for kind, verb, pattern in _KINDS if verb == method and re.fullmatch(pattern, path)), "other")
     return "lease refresh" if kind == "lease" and "fly-machine-lease-nonce" in headers else kind
 
 

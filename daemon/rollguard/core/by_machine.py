@@ -12,7 +12,7 @@ from dataclasses import replace
 from rollguard.core import text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure
-from rollguard.core.judging import Answer, Evidence, Say, beyond, has_edge, quorum, scopes_of, stale_after_s
+from rollguard.core.judging import Answer, Evidence, Say, beyond, by_chance, has_edge, quorum, scopes_of, stale_after_s
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Condition, Crashed, Failing, Rule, Threshold
 from rollguard.core.signals import Scope, Signal
@@ -149,7 +149,12 @@ def _by_quorum(
                 RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE, breaching
             )
         return finding(RuleState.FIRING, f"{_words(condition, breaching)} on {_of(breaching, members)}", who=breaching)
-    if edge is not None and edge.say is Say.BREACH and not (breaching and _by_chance(condition, edge)):
+    sick_share = len(breaching) / max(1, len(members))
+    if (
+        edge is not None
+        and edge.say is Say.BREACH
+        and not (breaching and _by_chance(condition, edge, sick_share, signal))
+    ):
         blame = Blame.RELEASE if view.whole else Blame.EVERYONE
         return finding(RuleState.FIRING, f"{_words(condition, [edge])} at the edge", blame, [*breaching, edge])
     if breaching:
@@ -176,9 +181,12 @@ def _by_quorum(
     return replace(clear, machines=())
 
 
-def _by_chance(condition: Failing | Threshold, edge: Answer) -> bool:
-    """Whether so few failures at the edge may all have met the sick machine: every probe there meets one at random."""
-    return isinstance(condition, Failing) and (edge.value or 0.0) < 2 * condition.k
+def _by_chance(condition: Failing | Threshold, edge: Answer, sick_share: float, signal: Signal) -> bool:
+    """Whether so few failures at the edge may all have met the sick machines."""
+    if not isinstance(condition, Failing):
+        return False
+    failures = edge.value or 0.0
+    return failures < 2 * condition.k or by_chance(failures, sick_share, signal)
 
 
 def _silent(answers: Sequence[Answer]) -> list[Answer]:

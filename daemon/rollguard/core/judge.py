@@ -11,7 +11,7 @@ from typing import Any
 
 from rollguard.core import by_machine, by_sum, compare, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
-from rollguard.core.judging import Evidence, of_users
+from rollguard.core.judging import Evidence, by_chance, has_edge, of_users, quorum
 from rollguard.core.policy import Compared, Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
 
 
@@ -30,20 +30,36 @@ def judge_all(evidence: Evidence, now: float) -> tuple[Finding, ...]:
 def _sick(evidence: Evidence, findings: Sequence[Finding]) -> tuple[str, ...]:
     """The machines that stand out, if by the machines' own evidence it is they and not the release."""
     firing = [f for f in findings if f.firing]
-    if any(f.blame is Blame.RELEASE and not _is_users(f, evidence) for f in firing):
+    if any(f.blame is Blame.RELEASE and not _is_anybodys(f, evidence) for f in firing):
         return ()
     return tuple(sorted({m for f in firing if f.blame is Blame.MACHINE for m in f.machines}))
 
 
 def _explained(finding: Finding, sick: tuple[str, ...], evidence: Evidence) -> Finding:
-    """What users get cannot say from whom: up to twice the sick machines' share of it is theirs."""
+    """What users get cannot say from whom: up to twice the sick machines' share of it is theirs, and so are failures in
+    a row that may all have met them.
+    """
     share = len(sick) / max(1, len(evidence.view.serving))
-    if not finding.firing or finding.blame is not Blame.RELEASE or not _is_users(finding, evidence):
+    if not finding.firing or finding.blame is not Blame.RELEASE or not _is_anybodys(finding, evidence):
         return finding
-    if finding.value is None or finding.value > 2 * share:
+    condition = finding.rule.condition
+    if isinstance(condition, Failing):
+        theirs = by_chance(finding.value or 0.0, share, evidence.policy.signal(condition.signal))
+    else:
+        theirs = finding.value is not None and finding.value <= 2 * share
+    if not theirs:
         return finding
     sentence = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
     return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=sentence)
+
+
+def _is_anybodys(finding: Finding, evidence: Evidence) -> bool:
+    """Whether this is what users or probes got at the edge, from whichever machine it was."""
+    condition = finding.rule.condition
+    if isinstance(condition, Failing) and has_edge(evidence.policy.signal(condition.signal)):
+        need = quorum(finding.rule, evidence.view, len(evidence.view.serving))
+        return finding.trigger is not Trigger.HARD_DOWN and len(finding.machines) < need
+    return _is_users(finding, evidence)
 
 
 def _is_users(finding: Finding, evidence: Evidence) -> bool:

@@ -10,7 +10,7 @@ from rollguard.core.baseline import Baseline
 from rollguard.core.events import Reported
 from rollguard.core.fleet import View
 from rollguard.core.policy import Policy, Rule
-from rollguard.core.signals import CountSignal, ProbeSignal, Scope, Signal
+from rollguard.core.signals import CountSignal, JourneySignal, ProbeSignal, Scope, Signal
 from rollguard.core.window import Windows
 
 
@@ -86,6 +86,20 @@ def settled(view: View, settle_s: float) -> View:
 def quorum(rule: Rule, view: View, members: int) -> int:
     """How many of so many machines must agree. Beside machines on another digest, one new machine is enough."""
     return 1 if not view.whole else max(1, math.ceil(round(rule.quorum.machines * members, 6)))
+
+
+CHANCE_MAX = 0.001
+"""How improbable it must be that sick machines alone explain what the edge saw, before it speaks of the rest."""
+
+
+def by_chance(failures: float, sick_share: float, signal: Signal) -> bool:
+    """Whether so many failures in a row at the edge may all have met sick machines.
+
+    Each request there goes to a machine at random, and a journey makes several.
+    """
+    requests = len(signal.steps) if isinstance(signal, JourneySignal) else 1
+    meets_one = 1.0 - (1.0 - sick_share) ** requests
+    return bool(meets_one**failures > CHANCE_MAX)
 
 
 def beyond(value: float, limit: float, *, above: bool) -> bool:

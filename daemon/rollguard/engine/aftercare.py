@@ -56,7 +56,7 @@ class Aftercare:
         if self._restart_may_help(incident, incident.goal, verdict, findings, mode):
             await self._restart_all(incident, snapshot, verdict, now)
             return True
-        await self._endings.verified(incident, verdict, snapshot, now)
+        await self._endings.verified(incident, verdict, snapshot, now, findings)
         return True
 
     def _restart_may_help(

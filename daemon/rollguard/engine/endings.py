@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rollguard.core import events as ev
 from rollguard.core import messages
 from rollguard.core.case import named
+from rollguard.core.finding import Finding
+from rollguard.core.incident_record import bundle_path
 from rollguard.core.lifecycle import Incident
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Page, Severity
@@ -21,7 +25,10 @@ class Endings:
         self.policy = policy
         self._record = record
 
-    async def verified(self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float) -> None:
+    async def verified(
+        self, incident: Incident, verdict: Verdict, snapshot: Snapshot, now: float, findings: Sequence[Finding] = ()
+    ) -> None:
+        """How the restored release does. ``findings`` are the rules as they stand, for the numbers."""
         goal = incident.goal
         target = self._record.state.record(goal.target) if goal else None
         name = named(target) if target else "the target"
@@ -43,8 +50,10 @@ class Endings:
             about=verdict.result,
             severity=severity,
             resolve=resolve,
+            findings=[f for f in findings if f.firing],
             target=target,
             snapshot=snapshot,
+            more=[] if resolve else [("support bundle", bundle_path(self.policy, incident.opened_at))],
         )
         events: list[ev.Event] = [
             ev.Verified(at=now, incident=incident.id, result=verdict.result, sentence=verdict.sentence)

@@ -168,7 +168,7 @@ class Guard:
     async def _drive(self) -> None:
         self._vitals.acting = True  # the tick lasts as long as the rollback does
         try:
-            await self.respond.drive(self.watch.snapshot, self.mode, self._may_ask)
+            await self.respond.drive(self.watch.snapshot, self.mode, self._may_ask, self.findings)
         finally:
             self._vitals.acting = False
         self._clean_since = self._calm_since = None

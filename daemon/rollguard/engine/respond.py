@@ -11,7 +11,7 @@ from rollguard.core import approvals, messages
 from rollguard.core import events as ev
 from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
-from rollguard.core.finding import BY_PEOPLE, RuleState
+from rollguard.core.finding import BY_PEOPLE, Finding, RuleState
 from rollguard.core.incident_record import bundle_path
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
@@ -210,11 +210,12 @@ class Responder:
         snapshot: Snapshot | None,
         mode: Mode = Mode.ENFORCE,
         may_ask: Callable[[Snapshot, float], bool] = lambda snapshot, now: False,
+        findings: Sequence[Finding] = (),
     ) -> None:
         """Carry the goal to its end, in this life or on behalf of an earlier one, and say how it ended.
 
         A life that may not act hands an earlier one's goal over, unless a person had set it. Where the first machine
-        could not tell, and ``may_ask``, a person is asked whether to go on.
+        could not tell, and ``may_ask``, a person is asked whether to go on. ``findings`` are the rules that began it.
         """
         incident, goal = self._record.state.incident, self._record.state.goal
         assert incident is not None
@@ -242,6 +243,7 @@ class Responder:
             f"the rollback stopped ({outcome}): {sentence}. It is handed over to you",
             now,
             about=f"handed over: {outcome}",
+            findings=[f for f in findings if f.firing],
             target=target,
             snapshot=snapshot,
             more=[
