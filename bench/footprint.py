@@ -90,6 +90,10 @@ def measure(seconds: float, warmup_s: float, policy: Path) -> dict[str, Any]:
             "HOTDASH_URL": edge,
             "FLY_PROMETHEUS_URL": f"{edge}/prometheus/personal",
             "PAGERDUTY_URL": f"{platform}/nowhere",
+            "CONTROL_URL": f"{edge}/health",
+            "CONTROL_URL_2": f"{edge}/",
+            "HOTDASH_DEPENDENCY": f"{edge}/health",
+            "FLY_STATUSPAGE_UNRESOLVED_INCIDENTS_URL": f"{platform}/nowhere",
         }
         run = ("rollguard.cli.main", "run", "--config", str(policy), "--data", data, "--listen", "127.0.0.1:0")
         guard = stack.enter_context(process(*run, env=env))

@@ -102,7 +102,7 @@ def test_a_release_row_that_appears_right_before_a_restart_ends_the_restarts() -
         await restored(shop)
         ill(shop)
         await shop.until(lambda: restarts(shop.stage))
-        wanted = {"app_name": "hotdash-production", "build_id": 0, "definition": {}, "image": FINE.ref}
+        wanted = {"app_name": "hotdash-production", "build_id": 0, "definition": {"app": "x"}, "image": FINE.ref}
         assert await shop.call("POST", "/api/v1/releases", wanted | {"strategy": "ROLLING"})
         await shop.wait(1)
 
@@ -126,15 +126,16 @@ def test_a_rollback_by_hand_in_the_middle_of_the_restarts_is_driven_to_its_end()
     assert len(restarts(books.stage)) == 1
 
 
-def test_a_cordoned_machine_costs_the_others_nothing() -> None:
+def test_a_machine_that_somebody_cordoned_is_neither_judged_nor_restarted() -> None:
     async def story(shop: Shop) -> None:
         await restored(shop)
         ill(shop)
         await shop.machine(shop.machines[0], "cordon")
         await shop.wait(17)
 
-    books = open_shop(story, policy=LIMITED, machines=6)
+    books = open_shop(story, policy=LIMITED, machines=8)
     assert sorted(restarts(books.stage)) == sorted(books.stage.app.machines)[1:]
+    assert ends(books) == ["restored"], books.pages
 
 
 def test_a_sick_machine_that_may_not_be_restarted_is_told_once_and_not_tried_every_second() -> None:

@@ -115,12 +115,29 @@ SCENES = {
 }
 
 
-def story(scene: Scene, kill_at: int | None) -> tuple[int, Books]:
-    """One scene, and at most one SIGKILL in it: how many instants it had, and what is in the books."""
-    loops: list[CountingLoop] = []
+class WatchingLoop(CountingLoop):
+    """Also kills at the first instant at which ``when`` is true."""
 
-    def factory() -> CountingLoop:
-        loops.append(CountingLoop())
+    def __init__(self) -> None:
+        super().__init__()
+        self.when: Callable[[], object] = lambda: False
+
+    def _run_once(self) -> None:
+        if self.counting and self.when():
+            self.when = lambda: False
+            self.kill()
+        super()._run_once()
+
+
+Moment = Callable[[Shop], object]
+
+
+def story(scene: Scene, kill_at: int | None, when: Moment | None = None) -> tuple[int, Books]:
+    """One scene, and at most one SIGKILL in it: how many instants it had, and what is in the books."""
+    loops: list[WatchingLoop] = []
+
+    def factory() -> WatchingLoop:
+        loops.append(WatchingLoop())
         return loops[0]
 
     async def live() -> tuple[int, Books]:
@@ -135,7 +152,7 @@ def story(scene: Scene, kill_at: int | None) -> tuple[int, Books]:
                 await asyncio.sleep(20)
                 await shop.acts.adopt("alice", "runs since May", None)
                 await scene.begins(shop)
-                await _killed_once(shop, scene, loop, kill_at)
+                await _killed_once(shop, scene, loop, kill_at, when)
                 await asyncio.sleep(10)
             finally:
                 for task in [shop.task, *shop.others]:
@@ -150,7 +167,7 @@ def story(scene: Scene, kill_at: int | None) -> tuple[int, Books]:
         return runner.run(live())
 
 
-async def _killed_once(shop: Shop, scene: Scene, loop: CountingLoop, kill_at: int | None) -> None:
+async def _killed_once(shop: Shop, scene: Scene, loop: WatchingLoop, kill_at: int | None, when: Moment | None) -> None:
     act = asyncio.ensure_future(scene.goes_on(shop))
     dead = asyncio.Event()
 
@@ -161,6 +178,7 @@ async def _killed_once(shop: Shop, scene: Scene, loop: CountingLoop, kill_at: in
         dead.set()
 
     loop.kill_at, loop.kill, loop.counting = kill_at, kill, True
+    loop.when = lambda: when is not None and when(shop)
     await shop.until(lambda: dead.is_set() or scene.over(shop))
     loop.counting = False
     await asyncio.gather(act, return_exceptions=dead.is_set())
@@ -202,3 +220,28 @@ def test_killed_at_any_instant_the_next_life_ends_it_exactly_once(name: str) -> 
             check(name, story(SCENES[name], instant)[1])
         except AssertionError as error:
             raise AssertionError(f"killed at instant {instant} of {instants}: {error}") from error
+
+
+def judged(shop: Shop) -> object:
+    """The very instant at which it is written down what the first machine showed."""
+    goal = shop.guard.record.state.goal
+    return goal is not None and goal.proof
+
+
+def answered(shop: Shop) -> object:
+    """The very instant at which the question is not open any more."""
+    return state(shop) is None
+
+
+def told_to_restart(shop: Shop) -> object:
+    """The very instant at which the first restart is intended."""
+    incident = shop.guard.record.state.incident
+    return incident is not None and incident.restarted
+
+
+@pytest.mark.parametrize(
+    "name, when", [("a proof", judged), ("a proof that fails", judged), ("an approval", answered), ("restarts", told_to_restart)]
+)  # fmt: skip
+def test_what_was_written_down_outlives_the_life_that_wrote_it(name: str, when: Moment) -> None:
+    _, books = story(SCENES[name], None, when)
+    check(name, books)

@@ -27,6 +27,7 @@ class Tenure:
     exits: tuple[Exit, ...] = ()
     resting: bool = False
     routable: bool = True
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         exits=machine.exits,
         resting=machine.state in {"stopped", "suspended"} and not machine.crashed,
         routable=machine.healthy_routable,
+        cordoned=machine.cordoned,
     )
 
 

@@ -106,5 +106,6 @@ def _value(limit: Threshold, evidence: Evidence, now: float) -> list[tuple[Say, 
 def _subjects(signal: Signal, evidence: Evidence) -> list[tuple[str, float]]:
     """Of whom a signal speaks, and since when each of them runs the release."""
     scopes, view = scopes_of(signal), evidence.view
-    subjects = [(t.machine, t.since) for t in view.serving] if Scope.MACHINE in scopes else []
+    # Whom a person took out of routing serves nobody: that is neither the release's doing nor a restart's to mend.
+    subjects = [(t.machine, t.since) for t in view.serving if not t.cordoned] if Scope.MACHINE in scopes else []
     return subjects + ([(EDGE, view.whole_since)] if Scope.EDGE in scopes else [])

@@ -63,7 +63,7 @@ class Aftercare:
         self, incident: Incident, goal: Goal, verdict: Verdict, findings: tuple[Finding, ...], mode: Mode
     ) -> bool:
         """Not where it fails as the release before it did: then it is neither of them, and no restart mends it."""
-        may_act = mode is Mode.ENFORCE or goal.trigger in BY_PEOPLE
+        may_act = mode is Mode.ENFORCE or (mode is Mode.PAGE and goal.trigger in BY_PEOPLE)
         alike = any(f.firing and f.rule.name in goal.rules and f.blame is Blame.RELEASE for f in findings)
         once = self._restarted_for != incident.id and not incident.restarted
         return verdict.result == "not better" and self.policy.verify.restart and may_act and once and not alike
@@ -75,7 +75,7 @@ class Aftercare:
         summary = f"the restored release does no better yet: {verdict.sentence}. Its machines are restarted once"
         await self._endings.restarting(incident, summary, snapshot, now)
         why = await self._restarts.one_by_one([m.id for m in awake], incident.id, self.policy.rollback)
-        if why and self._record.state.incident is not None:
+        if why and self._record.state.incident is not None and self._record.state.goal is None:
             sentence = f"{verdict.sentence}; restarting its machines stopped: {why}"
             await self._endings.verified(incident, Verdict(verdict.result, sentence), snapshot, now)
 

@@ -1,0 +1,121 @@
+"""The first machine beside its peers: what is concluded, what is not, and who must prove anything at all."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rollguard.core.finding import Trigger
+from rollguard.core.first import judge_first
+from rollguard.core.fleet import Tenure, View
+from rollguard.core.judging import Evidence
+from rollguard.core.lifecycle import Update
+from rollguard.core.model import Reading, Snapshot
+from rollguard.core.policy import Ratio, Rule
+from rollguard.core.proof import BETTER, CANNOT_TELL, NO_BETTER, RECOVERED, must_prove, waits_for_proof
+from rollguard.core.window import Windows
+from tests.builders import BAD, GOOD, NOON, a_finding, a_goal, a_machine, a_policy, a_rule
+
+SCRAPE_S = 15.0
+ERRORS = Ratio(bad="traffic.errors", total="traffic.requests", over_s=30.0, limit=0.1, above=True, min_count=50)
+GOOD_SHARE = replace(ERRORS, bad="traffic.good", limit=0.9, above=False)
+RUNS = 40
+
+
+def tried(seed: int, rule: Rule, *, first: float, peers: float, rps: float = 10.0, over_at: float = math.inf) -> str:
+    """What is concluded where these shares of the requests fail; after ``over_at`` seconds hardly any does."""
+    chance, windows = random.Random(seed), Windows(3600.0)
+    policy = a_policy(rule)
+    machines = ["m1", "m2", "m3", "m4"]
+
+    def tenure(machine: str, digest: str, since: float) -> Tenure:
+        return Tenure(
+            machine=machine, instance_id="i", digest=digest, since=since, digest_since=since, started=True, started_at=since
+        )  # fmt: skip
+
+    view = View(
+        candidate=BAD,
+        cohort=tuple(tenure(m, BAD, NOON - 600.0) for m in machines[1:]),
+        others=(tenure("m1", GOOD, NOON - 25.0),),
+        whole=False,
+    )
+    evidence = Evidence(policy=policy, view=view, windows=windows, alive_since=NOON - 3600.0)
+    for scrape in range(-4, 20):
+        at = NOON + scrape * SCRAPE_S + 3.0
+        for machine in machines:
+            share = 0.002 if at > NOON + over_at else first if machine == "m1" else peers
+            n = round(rps * SCRAPE_S * chance.uniform(0.8, 1.2))
+            bad = sum(chance.random() < share for _ in range(n))
+            for name, value in (("requests", n), ("errors", bad), ("good", n - bad)):
+                key = f"traffic.{name}"
+                windows.add([Reading(key=key, subject=machine, at=at, since=at - SCRAPE_S, value=float(value))])
+        if at < NOON:
+            continue
+        proof = judge_first((rule.name,), evidence, ("m1",), NOON, at + 0.5)
+        if proof is not None:
+            return proof.result
+    raise AssertionError("it never ended")
+
+
+def results(rule: Rule, **world: Any) -> Counter[str]:
+    return Counter(tried(seed, rule, **world) for seed in range(RUNS))
+
+
+@pytest.mark.parametrize("condition", [ERRORS, GOOD_SHARE], ids=["bad ones above", "good ones below"])
+@pytest.mark.parametrize(
+    "first, peers, expected", [(0.002, 0.3, BETTER), (0.3, 0.3, NO_BETTER), (0.95, 0.95, NO_BETTER)]
+)
+def test_the_old_image_is_better_where_it_is_and_no_better_where_all_fail(
+    condition: Ratio, first: float, peers: float, expected: str
+) -> None:
+    found = results(a_rule(condition), first=first, peers=peers)
+    assert found[expected] >= 0.8 * RUNS, found
+    assert found[expected] + found[CANNOT_TELL] == RUNS, found
+
+
+@pytest.mark.parametrize("peers", [0.102, 0.11, 0.13])
+@pytest.mark.parametrize("rps", [2.0, 10.0])
+def test_a_share_that_swings_around_its_limit_has_not_recovered(peers: float, rps: float) -> None:
+    found = results(a_rule(ERRORS), first=0.002, peers=peers, rps=rps)
+    assert not found[RECOVERED], found
+    assert not found[NO_BETTER], found
+
+
+def test_a_blip_that_is_over_is_found_to_be_over() -> None:
+    found = results(a_rule(ERRORS), first=0.3, peers=0.3, over_at=5.0)
+    assert found[RECOVERED] >= 0.9 * RUNS, found
+    assert not found[BETTER], found
+
+
+# -- who must prove anything -------------------------------------------------------------------------------------------
+
+
+def fleet(*machines: Any) -> Snapshot:
+    return Snapshot(at=NOON, machines=machines, releases=())
+
+
+def test_a_web_machine_and_a_worker_are_nobodys_peers() -> None:
+    web, worker = (
+        a_machine("w1", digest=BAD, group="app"),
+        a_machine("x1", digest=BAD, group="worker", has_services=False),
+    )
+    acting = [a_finding()]
+    assert not must_prove(Trigger.ABSOLUTE, acting, fleet(web, worker), GOOD)
+    assert not must_prove(Trigger.ABSOLUTE, acting, fleet(web, worker, replace(worker, id="x2")), GOOD)
+    assert must_prove(Trigger.ABSOLUTE, acting, fleet(web, replace(web, id="w2"), worker), GOOD)
+    assert must_prove(Trigger.ABSOLUTE, acting, fleet(worker, replace(worker, id="x2")), GOOD)
+
+
+@pytest.mark.parametrize("but", [{"cordoned": True}, {"state": "stopped"}, {"standby": True}], ids=str)
+def test_who_serves_nobody_proves_nothing(but: dict[str, Any]) -> None:
+    first, peer = a_machine("m1", digest=GOOD), a_machine("m2", digest=BAD)
+    goal = a_goal(prove=True, updates={"m1": Update(before="a", after="b", healthy=True)})
+    assert waits_for_proof(goal, fleet(first, peer)) == ("m1",)
+    assert waits_for_proof(goal, fleet(replace(first, **but), peer)) == ()
+    assert waits_for_proof(goal, fleet(peer)) == ("m1",), "a list that leaves it out says nothing"
+    assert waits_for_proof(goal, fleet(first, replace(peer, group="worker", has_services=False))) == ()
