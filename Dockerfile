@@ -53,5 +53,6 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["/opt/rollguard/bin/python", "-c", \
          "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/-/healthy', timeout=4)"]
 ENTRYPOINT ["/usr/local/bin/rollguard"]
-# Metrics and health on every IPv4 address of the container, so that checks and scrapes reach them. Nothing acts there.
+# Metrics and health on every IPv4 address of the container, so that checks and scrapes reach them. Nothing acts
+# there but signed reports, and those only where the policy says so.
 CMD ["run", "--config", "/etc/rollguard", "--listen", "0.0.0.0:9464"]

@@ -259,7 +259,7 @@ def test_the_newest_line_is_quoted_on_one_short_line() -> None:
         (says(b"oops", 503), GapKind.NO_ANSWER, "HTTP 503"),
         (says(b"", 302), GapKind.BAD_ANSWER, "HTTP 302: GET of the log"),
         (says(b"<html>"), GapKind.BAD_ANSWER, "not JSON, or nested too deep"),
-        (says(b"[" * 10**6), GapKind.BAD_ANSWER, "not JSON, or nested too deep"),
+        (says(b"[" * 10**5), GapKind.BAD_ANSWER, "not JSON, or nested too deep"),
         (says([]), GapKind.BAD_ANSWER, "no list of lines in the answer"),
         (says({"data": {}}), GapKind.BAD_ANSWER, "no list of lines in the answer"),
         (says({"data": [None] * 1001}), GapKind.BAD_ANSWER, "more than 1000 lines at once"),

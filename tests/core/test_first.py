@@ -12,14 +12,14 @@ import pytest
 
 from rollguard.core.finding import Trigger
 from rollguard.core.first import judge_first
-from rollguard.core.fleet import Tenure, View
+from rollguard.core.fleet import View
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import Update
 from rollguard.core.model import Reading, Snapshot
 from rollguard.core.policy import Ratio, Rule
 from rollguard.core.proof import BETTER, CANNOT_TELL, NO_BETTER, RECOVERED, must_prove, waits_for_proof
 from rollguard.core.window import Windows
-from tests.builders import BAD, GOOD, NOON, a_finding, a_goal, a_machine, a_policy, a_rule
+from tests.builders import BAD, GOOD, NOON, a_finding, a_goal, a_machine, a_policy, a_rule, a_tenure
 
 SCRAPE_S = 15.0
 ERRORS = Ratio(bad="traffic.errors", total="traffic.requests", over_s=30.0, limit=0.1, above=True, min_count=50)
@@ -33,15 +33,10 @@ def tried(seed: int, rule: Rule, *, first: float, peers: float, rps: float = 10.
     policy = a_policy(rule)
     machines = ["m1", "m2", "m3", "m4"]
 
-    def tenure(machine: str, digest: str, since: float) -> Tenure:
-        return Tenure(
-            machine=machine, instance_id="i", digest=digest, since=since, digest_since=since, started=True, started_at=since
-        )  # fmt: skip
-
     view = View(
         candidate=BAD,
-        cohort=tuple(tenure(m, BAD, NOON - 600.0) for m in machines[1:]),
-        others=(tenure("m1", GOOD, NOON - 25.0),),
+        cohort=tuple(a_tenure(m, BAD, since=NOON - 600.0) for m in machines[1:]),
+        others=(a_tenure("m1", GOOD, since=NOON - 25.0),),
         whole=False,
     )
     evidence = Evidence(policy=policy, view=view, windows=windows, alive_since=NOON - 3600.0)

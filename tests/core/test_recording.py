@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollguard.core.baseline import Share
 from rollguard.core.model import Reading
-from rollguard.core.recording import Look, Recording, Runs, blocks_of, recorded
+from rollguard.core.recording import DIGESTS_MAX, Look, Recording, Runs, blocks_of, recorded
 from tests.builders import BAD, GOOD, MINUTE, NOON, OLDER, counted
 from tests.core.test_baseline import POLICY, SHARE
 
@@ -61,3 +61,17 @@ def test_where_nothing_ran_alone_and_served_nothing_is_known() -> None:
 def test_a_recording_without_a_compared_request_has_no_block() -> None:
     idle = [*counted("traffic.requests", [0] * 16), *counted("traffic.errors", [0] * 16)]
     assert blocks_of(a_recording(look(START, GOOD), readings=idle), GOOD, POLICY) == []
+
+
+def test_a_pause_of_years_between_two_readings_costs_nothing() -> None:
+    late = a_recording(
+        look(0.0, GOOD, since=0.0),
+        readings=[*counted("traffic.requests", [100] * 16), *counted("traffic.errors", [1] * 16)],
+    )
+    blocks = blocks_of(late, GOOD, POLICY)
+    assert sum(b.shares[SHARE].total for b in blocks) == 1600
+
+
+def test_of_many_digests_the_last_ones_are_known() -> None:
+    many = [look(START + n, f"sha256:{n}") for n in range(50)]
+    assert len(recorded(a_recording(*many), POLICY).blocks) == DIGESTS_MAX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from rollguard.cli.main import main as cli
 from rollguard.config.loader import load_policy
 from rollguard.demo import main, stage
-from rollguard.demo.lookout import Tail
+from rollguard.demo.lookout import GivenUp, Lookout, Tail
 from rollguard.demo.processes import Processes, StageError, environment
 from rollguard.demo.scenarios import ERRORS, SCENARIOS
+from rollguard.demo.story import Story
+from rollguard.demo.tellers import FleetTeller, UsersTeller
 
 PATIENCE_S = 30.0
 
@@ -27,7 +31,7 @@ def test_with_draining_switched_off_the_demo_fails_and_lists_the_requests_that_w
 ) -> None:
     """Slow answers, so that several are under way whenever a machine goes. All else goes well."""
     cut = replace(ERRORS.release, drains=False, added_latency_s=0.25)
-    scenario = replace(ERRORS, release=cut, waits_for_verdict=False)
+    scenario = replace(ERRORS, release=cut, acts=ERRORS.acts[:-1])  # all but the wait for the guard's verdict
     assert main.play(scenario, output="json") == main.PROBLEM
     out, story = capsys.readouterr()
     summary = json.loads(out)
@@ -93,12 +97,59 @@ def test_without_a_checkout_the_demo_says_where_its_policy_should_be(
     assert "run the demo from a checkout" in err
 
 
-def test_the_limits_come_from_the_policy_in_force() -> None:
-    """Three probes at 0.5 s and a timeout of 0.4 s; a window of 3 s and a scrape of 1.5 s; two seconds each."""
-    policy = load_policy(stage.find_policy(), {})
-    assert SCENARIOS["down"].limit_s(policy) == pytest.approx(3 * 0.5 + 0.4 + 2.0)
-    assert SCENARIOS["errors"].limit_s(policy) == pytest.approx(3.0 + 1.5 + 2.0)
-    assert SCENARIOS["good"].limit_s(policy) is None
+@pytest.mark.parametrize(
+    ("scenario", "limit_s"),
+    [
+        ("down", 3 * 0.5 + 0.4 + 2.0),  # three probes and a timeout; two seconds are for writing
+        ("errors", 3.0 + 1.5 + 2.0),  # a window and a scrape
+        ("crash-loop", 30.0 + 1.0 + 2.0),  # two crashes within so long, and a look
+        ("corruption", 1.0 + 2.0),  # the next look
+        ("half", 60.0 + 20.0 + 3.0 + 1.5 + 2.0),  # a deploy nobody works on any more is dead after 80 s
+        ("slow", 240.0),
+        ("good", None),
+    ],
+)
+def test_the_limits_come_from_the_policy_in_force(scenario: str, limit_s: float | None) -> None:
+    policy = load_policy(stage.find(stage.POLICY), {})
+    assert SCENARIOS[scenario].limit_s(policy) == (limit_s and pytest.approx(limit_s))
+
+
+def test_every_scenario_is_listed_with_how_it_must_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["demo", "--list"]) == main.OK
+    said = capsys.readouterr().out
+    assert all(f"{s.name} " in said and s.about in said and s.expected in said for s in SCENARIOS.values())
+    assert cli(["demo", "--list", "--output", "json"]) == main.OK
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["scenario"] for row in rows] == list(SCENARIOS)
+
+
+def test_all_are_played_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+    monkeypatch.setattr(main, "play", lambda scenario, **_: played.append(scenario.name) or main.OK)
+    assert cli(["demo", "--all"]) == main.OK
+    assert played == list(SCENARIOS)
+    assert len(played) == 15
+
+
+async def test_a_wait_that_takes_too_long_ends_the_acts_and_is_told(tmp_path: Path) -> None:
+    told = io.StringIO()
+    lookout = Lookout(
+        "http://127.0.0.1:1/",
+        Story(told, colour=False),
+        (FleetTeller({}, {}), UsersTeller(None)),
+        folder=tmp_path,
+        good="sha256:good",
+        check=lambda: None,
+    )
+
+    async def look() -> None:
+        lookout.view = {"machines": []}
+
+    lookout.look = look  # type: ignore[method-assign]
+    with pytest.raises(GivenUp):
+        await lookout.until(lambda: False, 0.0, "the rollback")
+    assert lookout.late == ["the rollback: not within 0 s"]
+    assert "wrong    the rollback: not within 0 s" in told.getvalue()
 
 
 def test_the_guard_inherits_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

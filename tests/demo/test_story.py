@@ -101,10 +101,15 @@ def test_a_request_that_fails_other_than_by_the_bad_image_is_told_at_once() -> N
     assert line == ("wrong", "GET / failed: 502 made by the proxy (reset), machine a")
 
 
+def test_a_rough_show_tells_failed_requests_in_sums_only() -> None:
+    assert list(UsersTeller("new", rough=True).tell([visit(502, "", "proxy:reset")], 10.0)) == []
+
+
 def test_pages_and_the_guard_s_decisions_are_part_of_the_story() -> None:
     page = {"event_action": "trigger", "payload": {"source": "shop", "severity": "critical", "summary": "shop: bad"}}
     assert of_page(page) == ("page", "PagerDuty (critical): bad")
     assert of_page({"event_action": "resolve"}) == ("page", "PagerDuty: the incident is resolved")
+    assert of_page({"event_action": "acknowledge"}) == ("page", "PagerDuty: the incident is acknowledged")
     assert of_guard({"event": "Decided", "message": "decided to hold"}) == ("guard", "decided to hold")
     assert of_guard({"event": "RuleChanged", "after": "pending", "message": "…"}) is None
     assert of_guard({"event": "StepIntended", "message": "…"}) is None

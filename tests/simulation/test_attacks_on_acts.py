@@ -82,6 +82,21 @@ def test_a_yes_that_expires_while_the_guard_looks_once_more_is_too_late() -> Non
     assert not books.wrote
 
 
+def test_who_was_told_during_the_deploy_is_asked_once_it_is_over() -> None:
+    only_pages = replace(POLICY, rules=tuple(r for r in POLICY.rules if r.name == "error-rate"))
+
+    async def story(shop: Shop) -> None:
+        await shop.flyctl(FLAKY, step_s=20.0)
+        assert shop.guard.record.state.incident, "people were told while it was deployed"
+        await shop.wait(1)
+        await shop.consent.approve("ann", "agreed")
+        await shop.wait(4)
+
+    books = open_shop(story, policy=only_pages, images=(GOOD, FLAKY))
+    books.takes_back(FLAKY)
+    assert len([p for p in books.pages if "error-rate" in p and "rolling back" not in p]) == 2
+
+
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ USER_AGENT = f"rollguard/{__version__}"
 CONNECTIONS_MAX = 64
 RETRY_AFTER_S_MAX = 3600.0
 _GZIP = 31  # zlib's code for "a gzip header, and nothing else"
+_GZIP_BYTES = 1 << 12  # what packing may add to a body that cannot be packed
 
 
 class TooLarge(BadAnswer):
@@ -45,7 +46,7 @@ class AiohttpTransport:
 
     Connections are kept alive; redirects, cookies, proxies from the environment and ``netrc`` are not followed. The
     time limit covers everything from waiting for a free connection to the last byte of the body. ``max_bytes``
-    counts the body after decompression.
+    counts the body after decompression; a packed one that is longer, yet unpacks to less, is too large as well.
     """
 
     def __init__(self, connections: int = CONNECTIONS_MAX) -> None:
@@ -117,13 +118,15 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, what: str) -> 
     if coding not in {"identity", "gzip", "x-gzip", ""}:
         raise BadAnswer(f"unknown content encoding {excerpt(coding, 40)}: {what}")
     unpack = zlib.decompressobj(_GZIP) if "gzip" in coding else None
-    body, empty = bytearray(), True
+    body, came = bytearray(), 0
     async for chunk in response.content.iter_any():
-        empty = False
+        came += len(chunk)
         body += unpack.decompress(chunk, max_bytes + 1 - len(body)) if unpack else chunk
-        if len(body) > max_bytes:
+        if len(body) > max_bytes or came > max_bytes + _GZIP_BYTES:
             return bytes(body[:max_bytes]), False
-    if unpack and not empty and not unpack.eof:
+        if unpack and unpack.unused_data:
+            raise BadAnswer(f"more behind the end of a gzip body: {what}")
+    if unpack and came and not unpack.eof:
         raise BadAnswer(f"gzip body cut short: {what}")
     return bytes(body), True
 

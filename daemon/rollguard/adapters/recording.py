@@ -27,6 +27,7 @@ DETAIL_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
 MACHINES_MAX = 500
 BUCKETS_MAX = 201
+YEAR_2100 = 4_102_444_800
 
 
 class Full(Refused):
@@ -89,21 +90,18 @@ class RecordingFile:
 
 def read_recording(path: Path) -> Recording:
     """A whole recording. Raises ``Refused`` with file, line and why."""
+    rows, number = _Rows(), 0
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > BYTES_MAX:
                 raise Refused(f"{path}: larger than {BYTES_MAX >> 20} MiB")
-            lines = file.read(BYTES_MAX).split(b"\n")
+            while line := file.readline(LINE_BYTES_MAX + 2):
+                number += 1
+                rows.take(line.removesuffix(b"\n"))
     except OSError as error:
         raise Refused(f"{path}: cannot be read: {error.strerror}") from error
-    if lines and not lines[-1]:
-        del lines[-1]
-    rows = _Rows()
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.take(line)
-        except _Wrong as wrong:
-            raise Refused(f"{path}:{number}: {wrong}") from None
+    except _Wrong as wrong:
+        raise Refused(f"{path}:{number}: {wrong}") from None
     if rows.header is None:
         raise Refused(f"{path}:1: empty: a recording begins with its header")
     looks, readings = sorted(rows.looks, key=lambda look: look.at), sorted(rows.readings, key=lambda r: r.at)
@@ -154,7 +152,7 @@ def _header(row: dict[str, Any]) -> dict[str, Any]:
         raise _Wrong("not a recording of rollguard")
     if row.get("format") != FORMAT:
         raise _Wrong(f"format {one_line(str(row.get('format')), 40)} is not known, only {FORMAT}")
-    return {"target": _text(row, "target"), "policy": _text(row, "policy"), "at": _number(row, "at")}
+    return {"target": _text(row, "target"), "policy": _text(row, "policy"), "at": _instant(row, "at")}
 
 
 def _look(row: dict[str, Any]) -> Look:
@@ -165,8 +163,8 @@ def _look(row: dict[str, Any]) -> Look:
     for name, runs in machines.items():
         if not isinstance(runs, dict) or not isinstance(runs.get("started"), bool):
             raise _Wrong(f"machine {one_line(name, 40)} does not say whether it is started")
-        found[name] = Runs(_text(runs, "digest"), _number(runs, "since"), runs["started"])
-    return Look(_number(row, "at"), found)
+        found[name] = Runs(_text(runs, "digest"), _instant(runs, "since"), runs["started"])
+    return Look(_instant(row, "at"), found)
 
 
 def _reading(row: dict[str, Any]) -> Reading:
@@ -178,12 +176,12 @@ def _reading(row: dict[str, Any]) -> Reading:
     return Reading(
         key=_text(row, "key"),
         subject=_text(row, "subject"),
-        at=_number(row, "at"),
-        value=_optional(row, "value"),
+        at=_instant(row, "at"),
+        value=None if row.get("value") is None else _finite(row["value"], "value"),
         gap=GapKind(gap) if gap is not None else None,
         detail=_text(row, "detail") if "detail" in row else "",
-        since=_optional(row, "since"),
-        until=_optional(row, "until"),
+        since=None if row.get("since") is None else _instant(row, "since"),
+        until=None if row.get("until") is None else _instant(row, "until"),
         buckets=_buckets(row.get("buckets", [])),
     )
 
@@ -212,12 +210,11 @@ def _text(row: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _number(row: Mapping[str, Any], name: str) -> float:
-    return _finite(row.get(name), name)
-
-
-def _optional(row: Mapping[str, Any], name: str) -> float | None:
-    return None if row.get(name) is None else _finite(row[name], name)
+def _instant(row: Mapping[str, Any], name: str) -> float:
+    at = _finite(row.get(name), name)
+    if not 0 <= at < YEAR_2100:
+        raise _Wrong(f"{name} is no instant between 1970 and 2100")
+    return at
 
 
 def _finite(value: Any, name: str) -> float:

@@ -51,8 +51,19 @@ async def _guard(options: Options, stack: AsyncExitStack, on_end: OnEnd) -> int:
     if problems:
         raise CannotStart(problems)
     metrics = Metrics.fresh(__version__)
+
+    def probing() -> AiohttpTransport:
+        own = AiohttpTransport()
+        stack.push_async_callback(own.close)
+        return own
+
     shared = Shared(
-        transport=transport, environ=options.environ, data=options.data, limit=options.limit, metrics=metrics
+        transport=transport,
+        probing=probing,
+        environ=options.environ,
+        data=options.data,
+        limit=options.limit,
+        metrics=metrics,
     )
     targets = await _targets(policies, shared, stack)
     reloader = Reloader(options, targets, metrics, read)

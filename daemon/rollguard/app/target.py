@@ -51,9 +51,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all targets of a process have in common."""
+    """What all targets of a process have in common.
+
+    ``probing`` makes a target the connections with which it asks its app: one that hangs, or has hundreds of machines,
+    takes none from the platform, from pages or from other targets. Without one they are those of ``transport``.
+    """
 
     transport: Transport
+    probing: Callable[[], Transport] | None = None
     environ: Mapping[str, str]
     data: Path
     limit: Mode = Mode.ENFORCE
@@ -70,6 +75,7 @@ class Target:
         self.vitals = Vitals()
         self.clock = SystemClock()
         self._shared = shared
+        self._probing = shared.transport if shared.probing is None else shared.probing()
         self._journal = journal
         self._late_told = 0
         self.record = Record(journal, channel_kinds(policy), self.vitals, [self._tell])
@@ -173,7 +179,7 @@ class Target:
         return ev.PolicyLoaded(at=now, hash=policy.hash, path=policy.path, mode=self.guard.mode.name.lower())
 
     def _loops(self, policy: Policy) -> dict[str, Loop]:
-        sources = build_sources(policy, self._shared.transport, self._shared.environ)
+        sources = build_sources(policy, self._probing, self._shared.environ)
         loops = polls(self.guard.watch, self.record, self.clock, sources)
         loops["surroundings"] = self.around.look_forever
         migration = policy.interlocks.migration
@@ -189,7 +195,7 @@ class Target:
     async def _read_schema_forever(self, probe: SchemaProbe) -> Never:
         """Raises ``JournalError``."""
         while True:
-            await read_schema(probe, self._shared.transport, self.guard.watch, self.record, self.clock)
+            await read_schema(probe, self._probing, self.guard.watch, self.record, self.clock)
             await asyncio.sleep(SCHEMA_EVERY_S)
 
     def _tell(self, entry: ev.Recorded) -> None:

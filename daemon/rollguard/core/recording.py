@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from rollguard.core.baseline import BLOCKS_MAX, Block
 from rollguard.core.fleet import Tenure, View
@@ -12,6 +13,9 @@ from rollguard.core.learning import block_of
 from rollguard.core.model import Reading
 from rollguard.core.policy import Policy
 from rollguard.core.window import Windows
+
+DIGESTS_MAX = 10
+"""Of those that ran alone, the last ones: nobody goes back further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Recorded:
 def recorded(recording: Recording, policy: Policy) -> Recorded:
     """A recording as blocks with what the policy compares."""
     alone = [look.digest for look in reversed(recording.looks) if look.digest is not None]
-    digests = reversed(dict.fromkeys(alone))
+    digests = reversed([*dict.fromkeys(alone)][:DIGESTS_MAX])
     return Recorded(recording.target, {digest: blocks_of(recording, digest, policy) for digest in digests})
 
 
@@ -79,7 +83,7 @@ def blocks_of(recording: Recording, digest: str, policy: Policy) -> list[Block]:
     times = [r.at for r in readings]
     blocks: list[Block] = []
     for look, end in _stretches(recording, digest):
-        for start, stop in _cut(look.at, end, policy.comparing.block_s):
+        for start, stop in _cut(look.at, end, policy.comparing.block_s, times):
             windows = Windows(float("inf"))
             windows.add(readings[bisect_right(times, start) : bisect_right(times, stop)])
             block = block_of(policy, _view(look), windows, start, stop)
@@ -95,10 +99,12 @@ def _stretches(recording: Recording, digest: str) -> Iterator[tuple[Look, float]
             yield look, end
 
 
-def _cut(start: float, end: float, block_s: float) -> Iterator[tuple[float, float]]:
-    """Blocks of ``block_s``, the last one shorter."""
-    while start < end:
-        yield start, min(end, start + block_s)
+def _cut(start: float, end: float, block_s: float, times: Sequence[float]) -> Iterator[tuple[float, float]]:
+    """Blocks of ``block_s`` in which something was read, the last one shorter. A pause of years is one step."""
+    while start < end and (place := bisect_right(times, start)) < len(times):
+        start += max(0, ceil((times[place] - start) / block_s) - 1) * block_s
+        if start < end:
+            yield start, min(end, start + block_s)
         start += block_s
 
 

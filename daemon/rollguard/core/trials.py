@@ -134,7 +134,7 @@ def beyond_limit(rule: Rule, limit: float, evidence: Evidence, since: float, now
             return (counted, limit) if condition.above else (counted.turned, 1 - limit)
         case Quantile(key=key, q=q, above=True):
             seen = _histogram(evidence, key, peers, since, now)
-            bound = min((b for b in seen if b >= limit and not math.isinf(b)), default=None)
+            bound = max((b for b in seen if b <= limit and not math.isinf(b)), default=None)
             return None if bound is None else (Trials(seen[math.inf] - seen[bound], seen[math.inf]), 1 - q)
         case Failing(signal=key):
             return _read(key, lambda r: r.value == 0.0, evidence, peers, since, now), FAILS

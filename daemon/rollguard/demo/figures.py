@@ -1,8 +1,8 @@
 """How long what took, in seconds; what does not exist is None.
 
 ``to_first_bad_response``  from the deploy's first write to the first 5xx that a user got from the bad image
-``to_decision``            from zero to the guard's decision, as its journal dates it: a figure for people, on which no
-                           verdict rests
+``to_decision``            from zero to the guard's decision, as its journal dates it, 0 where it came before: a figure
+                           for people, on which no verdict rests
 ``to_first_write``         from zero to the guard's first write that the platform carried out; a decision cannot be
                            later than its first write, so the time limits are held against this one
 ``to_recovered``           from zero until the platform has shown every machine routable on the image that must run
@@ -40,7 +40,7 @@ def measure(seen: Seen) -> Figures:
     recovered = seen.whole_at is not None and seen.first_write_at is not None
     return Figures(
         to_first_bad_response=_span(deploy[0]["at"], min(hurt)) if hurt else None,
-        to_decision=_span(zero_at, seen.decided_at),
+        to_decision=_span(zero_at, max(zero_at, seen.decided_at)) if seen.decided_at is not None else None,
         to_first_write=_span(zero_at, seen.first_write_at),
         to_recovered=_span(zero_at, max([seen.whole_at or 0.0, *hurt])) if recovered else None,
     )

@@ -312,4 +312,5 @@ def _tokens(decision: PageDecision) -> frozenset[str]:
     """What a page is about: the rules that fire and what holds the act. Each is said once an incident."""
     rules = {f"{'blind on' if f.state is RuleState.BLIND else 'rule'} {f.rule.name}" for f in decision.findings}
     holds = {f"held by {r.name}" for r in decision.refusals}
-    return frozenset(rules | holds | ({"would roll back"} if decision.would_roll_back else set()))
+    would = {"would roll back"} if decision.would_roll_back else set()
+    return frozenset(rules | holds | would | ({"may be approved"} if decision.approvable else set()))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from rollguard.core import text
+from rollguard.core import jsontext, text
 from rollguard.core.events import SchemaRead
 from rollguard.core.fleet import newest_running
 from rollguard.core.jsonpath import lookup
@@ -40,7 +38,7 @@ async def _ask(probe: SchemaProbe, transport: Transport) -> str | None:
         answer = await transport.request("GET", probe.url, timeout_s=probe.timeout_s, max_bytes=BYTES_MAX)
         if answer.status != 200:
             return None
-        value = lookup(json.loads(answer.body), probe.path)
-    except (GuardError, ValueError, KeyError, RecursionError):
+        value = lookup(jsontext.parse(answer.body), probe.path)
+    except (GuardError, ValueError, KeyError):
         return None
     return text.one_line(str(value), CHARS_MAX) if isinstance(value, str | int | float) else None

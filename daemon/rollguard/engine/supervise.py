@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Never
 
+from rollguard.core import text
 from rollguard.core.events import TickFailed
 from rollguard.engine.guard import Guard
 from rollguard.engine.record import Record
@@ -71,7 +72,7 @@ async def watch_over(
         """A guard that cannot judge any more says so; and says when it can again."""
         if failures in {0, ALARM_AT}:
             words = f"blind: the guard's own loop fails, {error}" if failures else "the guard's own loop works again"
-            await guard.endings.notice(words[:500], "loop", clock.now(), resolve=not failures)
+            await guard.endings.notice(text.one_line(words, 500), "loop", clock.now(), resolve=not failures)
 
     async with asyncio.TaskGroup() as group:
         for name, loop in polls(guard.watch, record, clock, sources).items():
@@ -129,4 +130,4 @@ async def _bear(
 
 async def _say(record: Record, clock: Clock, error: str, failures: int) -> None:
     if failures == 1 or failures % 100 == 0:
-        await record.add(TickFailed(at=clock.now(), error=error[:500], failures=failures))
+        await record.add(TickFailed(at=clock.now(), error=text.one_line(error, 500), failures=failures))

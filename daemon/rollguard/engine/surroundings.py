@@ -6,12 +6,11 @@ All of it is asked by the guard itself, never through the app; and once more rig
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Never
 
-from rollguard.core import text
+from rollguard.core import jsontext, text
 from rollguard.core.policy import Policy
 from rollguard.core.surroundings import Address, Board, Look, Surroundings, after_looks
 from rollguard.errors import GuardError
@@ -167,7 +166,7 @@ class LookAround:
             return
         try:
             answer = await self._transport.request("GET", url, timeout_s=FEED_TIMEOUT_S, max_bytes=FEED_BYTES_MAX)
-            self._incidents = incidents(json.loads(answer.body)) if answer.status == 200 else ()
+            self._incidents = incidents(jsontext.parse(answer.body)) if answer.status == 200 else ()
         except (GuardError, ValueError, RecursionError):
             self._incidents = ()
 

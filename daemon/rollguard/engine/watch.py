@@ -13,7 +13,7 @@ from rollguard.core.deploys import Deploy, Quiet, in_progress
 from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
 from rollguard.core.fleet import Tenure, track
 from rollguard.core.lifecycle import Goal
-from rollguard.core.model import Machine, Reading, Snapshot
+from rollguard.core.model import EDGE, Machine, Reading, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.signals import LogsSignal
 from rollguard.core.spans import span_s
@@ -77,6 +77,8 @@ class Watch:
         due = self._clock.now()
         while True:
             readings = await source.read(self._fleet(), self._clock)
+            known = self._subjects()
+            readings = [reading for reading in readings if reading.subject in known]
             self.windows.add(readings)
             for reading in readings:
                 self._on_reading(reading)
@@ -88,6 +90,11 @@ class Watch:
                 self._vitals.late_ticks += missed
                 due += missed * source.every_s
             await asyncio.sleep(due - now)
+
+    def _subjects(self) -> set[str]:
+        """Of whom a reading is worth keeping: a metrics store or a log may name machines that are none."""
+        machines = self.snapshot.machines if self.snapshot else ()
+        return {EDGE, *self.tenures, *(m.id for m in machines)}
 
     def _fleet(self) -> Fleet:
         """Whom to probe. Nobody by name when it is not known any more who is started: a request wakes a sleeper."""

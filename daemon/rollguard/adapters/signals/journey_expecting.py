@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 from rollguard.adapters.http import excerpt
+from rollguard.core import jsontext
 from rollguard.core.jsonpath import lookup
 from rollguard.core.patterns import capturing, pattern
 from rollguard.core.signals import Capture, Step, Where
@@ -45,9 +46,9 @@ class Page:
         if not self.whole:
             raise Unmet(f"more than {BODY_MAX} of JSON")
         try:
-            return json.loads(self.answer.body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise Unmet("not JSON, or nested too deep") from None
+            return jsontext.parse(self.answer.body, strict=True)
+        except ValueError as error:
+            raise Unmet(str(error)) from None
 
 
 class Expectations:
@@ -139,8 +140,3 @@ def _kind(value: Any) -> str:
 
 def _shown(words: str) -> str:
     return excerpt(words, _SHOWN_MAX)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """``NaN`` and ``Infinity`` are not JSON."""
-    raise ValueError(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from rollguard.adapters.signals.probing import Probe, probe_all
+from rollguard.core import jsontext
 from rollguard.core.jsonpath import lookup
 from rollguard.core.model import GapKind, Reading
 from rollguard.core.signals import JsonSignal, JsonValue
@@ -45,9 +45,9 @@ class JsonSource:
         if probe.too_large:
             return [self._gap(probe, value, GapKind.BAD_ANSWER, "more than 1 MiB") for value in values]
         try:
-            document = json.loads(probe.answer.body)
-        except (ValueError, RecursionError):
-            return [self._gap(probe, value, GapKind.BAD_ANSWER, "not JSON, or nested too deep") for value in values]
+            document = jsontext.parse(probe.answer.body)
+        except ValueError as error:
+            return [self._gap(probe, value, GapKind.BAD_ANSWER, str(error)) for value in values]
         found = [self._value(probe, value, document) for value in values]
         if probe.answer.status != HTTPStatus.OK and _all_zero(document, values):
             why = f"HTTP {probe.answer.status} with every number 0"

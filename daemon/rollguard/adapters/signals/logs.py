@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from urllib.parse import quote
 
@@ -39,10 +39,18 @@ class LogsSource:
     those after it. Times of lines are the platform's. A line is counted once, however often it is told.
 
     What cannot be read is a gap of the edge. Of a log that is longer than one round can read, the rest is left to the
-    next one; until its end is reached nothing is said about how far it was read.
+    next one; until its end is reached nothing is said about how far it was read. ``hide`` takes out of a line what the
+    guard itself types into the app.
     """
 
-    def __init__(self, signal: LogsSignal, target: Target, transport: Transport, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        signal: LogsSignal,
+        target: Target,
+        transport: Transport,
+        environ: Mapping[str, str],
+        hide: Callable[[str], str] = str,
+    ) -> None:
         self.name = signal.name
         self.every_s = signal.every_s
         self._key = f"{signal.name}.lines"
@@ -50,6 +58,7 @@ class LogsSource:
         self._target = target
         self._transport = transport
         self._environ = environ
+        self._hide = hide
         base = (environ.get("FLY_API_BASE_URL") or API_URL).rstrip("/")
         self._url = f"{base}/api/v1/apps/{quote(target.app, safe='')}/logs"
         self._patterns: list[Pattern] = []
@@ -102,9 +111,8 @@ class LogsSource:
             malformed += page.malformed
             for line in filter(self._is_new, page.lines):
                 news += 1
-                if any(p.found(line.text) for p in self._patterns):
+                if await self._matches(line):
                     found.append(line)
-                await asyncio.sleep(0)  # a hostile line costs 0.1 s: others have their turn between two
                 if time_s() >= deadline:
                     return "the log is longer than what was read in time"
             ended = not news or page.next_token in {"", self._token}
@@ -113,6 +121,14 @@ class LogsSource:
                 self._read_to = began
                 return f"{malformed} lines not well formed" if malformed else ""
         return f"the log is longer than {PAGES_MAX} pages a round"
+
+    async def _matches(self, line: Line) -> bool:
+        for one in self._patterns:
+            if one.found(line.text):
+                return True
+            await asyncio.sleep(0)  # a hostile line may cost 0.1 s: others have their turn between two
+        await asyncio.sleep(0)
+        return False
 
     async def _fetch(self, deadline: float) -> LogPage:
         headers = {
@@ -159,9 +175,9 @@ class LogsSource:
             subject=machine,
             at=now,
             value=float(len(span)),
-            since=span[0].at,
-            until=span[-1].at,
-            detail=excerpt(span[-1].text, QUOTE_CHARS_MAX),
+            since=min(span[0].at, now),  # a clock ahead of ours: nothing happened later than now
+            until=min(span[-1].at, now),
+            detail=excerpt(self._hide(span[-1].text), QUOTE_CHARS_MAX),
         )
 
     def _gaps(self, at: float, gap: GapKind, detail: str) -> list[Reading]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rollguard.core import jsontext
 from rollguard.core.patterns import CHARS_MAX
 from rollguard.errors import BadAnswer
 
@@ -44,9 +44,9 @@ class LogPage:
 def parse(body: bytes) -> LogPage:
     """Read an answer. Raises ``BadAnswer`` when it is none of the log's."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadAnswer("not JSON, or nested too deep") from None
+        document = jsontext.parse(body)
+    except ValueError as error:
+        raise BadAnswer(str(error)) from None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise BadAnswer("no list of lines in the answer")
@@ -64,13 +64,13 @@ def _line(item: Any) -> Line | None:
     at, message = _epoch_s(attributes.get("timestamp")), attributes.get("message")
     if at is None or not isinstance(message, str):
         return None
-    machine, named = attributes.get("instance"), item.get("id")
-    text = _COLOUR.sub("", message[: 2 * CHARS_MAX])[:CHARS_MAX]
+    instance, named = attributes.get("instance"), item.get("id")
+    machine = instance if isinstance(instance, str) and _MACHINE.fullmatch(instance) else ""
     return Line(
         id=named if isinstance(named, str) and 0 < len(named) <= _ID_CHARS_MAX else f"{at} {machine} {hash(message)}",
         at=at,
-        machine=machine if isinstance(machine, str) and _MACHINE.fullmatch(machine) else "",
-        text=text,
+        machine=machine,
+        text=_COLOUR.sub("", message[: 2 * CHARS_MAX])[:CHARS_MAX],
     )
 
 
@@ -79,8 +79,8 @@ def _epoch_s(timestamp: Any) -> float | None:
         return None
     try:
         at = datetime.fromisoformat(timestamp)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):  # also of an instant that is beyond the calendar in our zone
         return None
 
 

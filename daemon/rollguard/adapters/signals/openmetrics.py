@@ -13,19 +13,18 @@ from dataclasses import dataclass
 
 LINES_MAX = 50_000
 LABELS_CHARS_MAX = 4096
+HEAD_BYTES = 1 << 16
 _MS_FROM = 1e11  # as seconds that is the year 5138, as milliseconds 1973: nobody means the other one
 
-_LABELS = rb'(?:[^"}\n]|"(?:[^"\\\n]|\\.)*+")*+'
-_NUMBER = rb"[-+]?(?:[0-9.]+(?:[eE][-+]?[0-9]+)?|[Ii]nf(?:inity)?|[Nn]a[Nn])"
+_LABELS = rb'(?:[^"}\n]++|"(?:[^"\\\n]++|\\.)*+")*+'
+_NUMBER = rb"[-+]?(?:[0-9.]++(?:[eE][-+]?[0-9]++)?+|[Ii]nf(?:inity)?|[Nn]a[Nn])"
 _REST = re.compile(
-    rb"(?:\{(?P<labels>" + _LABELS + rb")\})?[ \t]+(?P<value>" + _NUMBER + rb")"
-    rb"(?:[ \t]+(?P<at>" + _NUMBER + rb"))?[ \t]*(?:#[^\n]*)?\r?\n"
+    rb"(?:\{(?P<labels>" + _LABELS + rb")\})?[ \t]++(?P<value>" + _NUMBER + rb")"
+    rb"(?:[ \t]++(?P<at>" + _NUMBER + rb"))?+[ \t]*+(?:#[^\n]*+)?\r?\n"
 )
 _LABEL = re.compile(r'\s*([a-zA-Z_][\w]*)\s*=\s*"((?:[^"\\]|\\.)*+)"\s*(?:,|$)', re.ASCII)
-_ANY_LINE = re.compile(
-    rb"^(?:# (?:HELP|TYPE|UNIT|EOF)\b|[a-zA-Z_:][\w:]*(?:\{" + _LABELS + rb"\})?[ \t]+" + _NUMBER + rb"(?:[ \t]|\r?$))",
-    re.MULTILINE,
-)
+_SAMPLE = rb"[a-zA-Z_:][\w:]*+(?:\{" + _LABELS + rb"\})?[ \t]++" + _NUMBER + rb"(?:[ \t]|\r?$)"
+_ANY_LINE = re.compile(rb"^(?:# (?:HELP|TYPE|UNIT|EOF)\b|" + _SAMPLE + rb")", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 
@@ -50,8 +49,8 @@ class Page:
 
 
 def is_page(body: bytes) -> bool:
-    """Whether at least one line is of the format: an HTML page or an error text has none."""
-    return _ANY_LINE.search(body) is not None
+    """Whether at least one of the first lines is of the format: an HTML page or an error text has none."""
+    return _ANY_LINE.search(body[:HEAD_BYTES]) is not None
 
 
 def wanted(body: bytes, names: Iterable[str]) -> Page:

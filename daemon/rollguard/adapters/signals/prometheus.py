@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from rollguard.adapters.http import excerpt
+from rollguard.adapters.signals.aside import aside
 from rollguard.adapters.signals.prometheus_lines import Line, lines, page, questions, resets
 from rollguard.adapters.signals.prometheus_store import QUERY_CHARS_SHOWN, NoResult, Result, Store
 from rollguard.adapters.signals.prometheus_values import Round, value_readings
@@ -13,6 +14,9 @@ from rollguard.core.counters import CounterBook, TooMany
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.signals import PrometheusSignal
 from rollguard.ports import Clock, Fleet, Transport
+
+_SAMPLE_BYTES = 40
+"""What a sample takes in an answer, about."""
 
 
 class PrometheusSource:
@@ -50,7 +54,10 @@ class PrometheusSource:
         queries = [*(q.query for q in self._questions), *(value.text for value in values.values())]
         results = await asyncio.gather(*(self._store.ask(query) for query in queries))
         now, count = clock.now(), len(self._questions)
-        readings, alive = self._counted(results[:count], fleet, now) if count else ([], set[str]())
+        readings, alive = list[Reading](), set[str]()
+        if count:
+            size = _SAMPLE_BYTES * _samples(results[:count])
+            readings, alive = await aside(size, self._counted, results[:count], fleet, now)
         for (name, query), result in zip(values.items(), results[count:], strict=True):
             readings += value_readings(f"{self.name}.{name}", query, result, self._round(fleet, now, alive))
         nothing = _first(results)
@@ -139,6 +146,10 @@ class PrometheusSource:
 
 def _first(results: Sequence[Result]) -> NoResult | None:
     return next((result for result in results if isinstance(result, NoResult)), None)
+
+
+def _samples(results: Sequence[Result]) -> int:
+    return sum(len(one.samples) + 1 for result in results if not isinstance(result, NoResult) for one in result)
 
 
 def _found(results: Sequence[Result]) -> int:

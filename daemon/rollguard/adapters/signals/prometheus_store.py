@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from rollguard.adapters.http import USER_AGENT, excerpt, status_error
 from rollguard.adapters.secrets import authorization, read_secret, token_parts
+from rollguard.adapters.signals.aside import aside
 from rollguard.adapters.signals.probing import cause
 from rollguard.adapters.signals.prometheus_wire import Series, parse_error, parse_result
 from rollguard.core.model import GapKind
@@ -61,7 +62,7 @@ class Store:
             kind = GapKind.BAD_ANSWER if isinstance(status_error(answer, ""), BadAnswer) else GapKind.NO_ANSWER
             return _no_result(kind, self._refusal(answer, secret), query)
         try:
-            return parse_result(answer.body)
+            return await aside(len(answer.body), parse_result, answer.body)
         except BadAnswer as error:
             return _no_result(GapKind.BAD_ANSWER, excerpt(_without(secret, str(error))), query)
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rollguard.core import jsontext
 from rollguard.errors import BadAnswer
 
 SERIES_MAX = 20_000
@@ -60,9 +60,9 @@ def parse_error(body: bytes) -> str:
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadAnswer("not JSON, or nested too deep" if body.strip() else "an empty answer") from None
+        document = jsontext.parse(body)
+    except ValueError as error:
+        raise BadAnswer(str(error) if body.strip() else "an empty answer") from None
     if not isinstance(document, dict):
         raise BadAnswer("JSON, but not an object")
     return document
@@ -76,7 +76,8 @@ def _must_be_whole(document: Mapping[str, Any]) -> None:
         notes = document.get(name) or []
         if not isinstance(notes, list):
             raise BadAnswer(f"{name} that are not a list")
-        telling = [str(note) for note in notes if name == "warnings" or _HARMLESS not in str(note)]
+        said = [note if isinstance(note, str) else "a note that is no text" for note in notes]
+        telling = [note for note in said if name == "warnings" or _HARMLESS not in note]
         if telling:
             raise BadAnswer(f"perhaps not all there is, the store says: {telling[0]}")
 

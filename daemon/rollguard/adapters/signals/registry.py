@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rollguard.adapters.signals.http import HttpSource
 from rollguard.adapters.signals.journey import JourneySource
@@ -20,16 +20,20 @@ from rollguard.core.signals import (
     ScrapeSignal,
     Signal,
 )
+from rollguard.core.support import Hider, typed_in
 from rollguard.ports import SignalSource, Transport
 
 
 def build_sources(policy: Policy, transport: Transport, environ: Mapping[str, str]) -> list[SignalSource]:
     """One source per signal, in the policy's order. A platform signal has none: it is read off the snapshots."""
-    sources = (_source(signal, policy.target, transport, environ) for signal in policy.signals)
+    hide = Hider(typed_in(policy)).text
+    sources = (_source(signal, policy.target, transport, environ, hide) for signal in policy.signals)
     return [source for source in sources if source is not None]
 
 
-def _source(signal: Signal, target: Target, transport: Transport, environ: Mapping[str, str]) -> SignalSource | None:
+def _source(
+    signal: Signal, target: Target, transport: Transport, environ: Mapping[str, str], hide: Callable[[str], str]
+) -> SignalSource | None:
     match signal:
         case HttpSignal():
             return HttpSource(signal, transport)
@@ -42,5 +46,5 @@ def _source(signal: Signal, target: Target, transport: Transport, environ: Mappi
         case JourneySignal():
             return JourneySource(signal, transport)
         case LogsSignal():
-            return LogsSource(signal, target, transport, environ)
+            return LogsSource(signal, target, transport, environ, hide)
     return None

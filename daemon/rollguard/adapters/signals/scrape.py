@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rollguard.adapters.http import USER_AGENT, status_error
 from rollguard.adapters.secrets import authorization, read_secret
 from rollguard.adapters.signals import openmetrics
+from rollguard.adapters.signals.aside import aside
 from rollguard.adapters.signals.matching import bucket_bound, matcher
 from rollguard.adapters.signals.probing import cause
 from rollguard.core.counters import CounterBook, Sample, TooMany
@@ -57,9 +58,8 @@ class ScrapeSource:
     async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
         """One round; the first one yields no increases."""
         try:
-            page = self._parse(await self._fetch())
-            samples, malformed = self._samples(page)
-            readings = self._book.take(samples, clock.now(), complete=not malformed)
+            body = await self._fetch()
+            readings, heard, malformed = await aside(len(body), self._take, body, clock.now())
         except (BadAnswer, TooMany) as error:
             return self._gaps(clock.now(), GapKind.BAD_ANSWER, error)
         except GuardError as error:
@@ -69,7 +69,7 @@ class ScrapeSource:
             readings.append(Reading(key=self.name, subject=EDGE, at=clock.now(), gap=GapKind.BAD_ANSWER, detail=why))
         # A machine whose lines were lost is not one without traffic.
         gap = GapKind.BAD_ANSWER if malformed else GapKind.NO_TRAFFIC
-        return [*readings, *self._silent(fleet, {sample.subject for sample in samples}, clock.now(), gap)]
+        return [*readings, *self._silent(fleet, heard, clock.now(), gap)]
 
     async def _fetch(self) -> bytes:
         headers = {"User-Agent": USER_AGENT, "Accept": _ACCEPT}
@@ -81,6 +81,12 @@ class ScrapeSource:
         if answer.status != 200:
             raise status_error(answer, f"GET of {self.name}")
         return answer.body
+
+    def _take(self, body: bytes, now: float) -> tuple[list[Reading], set[str], int]:
+        """The page's readings, whom it speaks of, and how many lines were not well formed."""
+        samples, malformed = self._samples(self._parse(body))
+        readings = self._book.take(samples, now, complete=not malformed)
+        return readings, {sample.subject for sample in samples}, malformed
 
     def _parse(self, body: bytes) -> openmetrics.Page:
         names = {name for _, selector, _, is_histogram in self._selectors for name in _names(selector, is_histogram)}
