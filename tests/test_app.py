@@ -21,9 +21,10 @@ from rollguard.app.reload import Reloader, fingerprint
 from rollguard.app.target import Shared, Target
 from rollguard.core import events as ev
 from rollguard.core.channels import PagerDuty
-from rollguard.core.policy import Artifacts
-from rollguard.core.signals import SecretRef
+from rollguard.core.policy import Artifacts, Interlocks
+from rollguard.core.signals import HttpSignal, Scope, SecretRef
 from rollguard.errors import PolicyError, Refused
+from rollguard.ports import HttpAnswer
 from rollguard.telemetry.metrics import Metrics
 from tests.builders import BAD, GOOD, a_policy, a_snapshot
 
@@ -243,3 +244,47 @@ async def test_a_page_wakes_whoever_delivers_pages(tmp_path: Path) -> None:
         await asyncio.wait({delivering})
         assert names == ["PageQueued", "PageFailed"]
         assert await target.pages_waiting() == 1
+
+
+async def test_an_app_that_hangs_takes_connections_only_from_its_own_target(tmp_path: Path) -> None:
+    shared, own = AiohttpTransport(connections=1), AiohttpTransport(connections=1)
+    health = HttpSignal(
+        name="health",
+        every_s=5.0,
+        url="http://app.test/health",
+        scopes=frozenset({Scope.EDGE}),
+        timeout_s=4.0,
+        ok_status=frozenset({200}),
+    )
+    asked: list[tuple[str, str]] = []
+
+    def listening(transport: AiohttpTransport, name: str) -> AiohttpTransport:
+        async def request(method: str, url: str, **_: Any) -> HttpAnswer:
+            asked.append((name, url))
+            return HttpAnswer(200, {}, b"")
+
+        transport.request = request  # type: ignore[method-assign]
+        return transport
+
+    settings = Shared(
+        transport=listening(shared, "shared"),
+        probing=lambda: listening(own, "own"),
+        environ=ENVIRON,
+        data=tmp_path,
+    )
+    control = Interlocks(control=("http://control.test/",))
+    target = Target.on_disk(a_policy(signals=(health,), interlocks=control), settings)
+    try:
+        await target.open()
+        await target.start()
+        guarding = asyncio.create_task(target.run())
+        async with asyncio.timeout(5):
+            while len({url for _, url in asked if ".test/" in url}) < 2:
+                await asyncio.sleep(0.01)
+        guarding.cancel()
+        await asyncio.gather(guarding, return_exceptions=True)
+    finally:
+        await target.close()
+        await asyncio.gather(shared.close(), own.close())
+    assert {name for name, url in asked if url == "http://app.test/health"} == {"own"}
+    assert {name for name, url in asked if url != "http://app.test/health"} == {"shared"}

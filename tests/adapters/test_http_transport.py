@@ -28,6 +28,10 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
     await client.close()
 
 
+PACKED = OK + b"Content-Encoding: gzip\r\n\r\n"
+PACKED_NOTHING, EMPTY_BLOCK = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff"
+
+
 def whole(body: bytes, *headers: str) -> bytes:
     head = "".join(f"{line}\r\n" for line in (*headers, f"Content-Length: {len(body)}"))
     return OK + head.encode() + b"\r\n" + body
@@ -50,6 +54,8 @@ async def test_an_answer_is_returned_whole_with_lower_case_header_names(transpor
         (hostile.repeats(ENDLESS, b"1000\r\n" + b"x" * 4096 + b"\r\n"), TooLarge, "more than 1000 bytes"),
         (hostile.sends(whole(b"x" * 1001)), TooLarge, "more than 1000 bytes"),
         (hostile.sends(whole(BOMB, "Content-Encoding: gzip")), TooLarge, "more than 1000 bytes"),
+        (hostile.repeats(PACKED + gzip.compress(b"{}"), b"x" * 500), BadAnswer, "more behind the end of a gzip body"),
+        (hostile.repeats(PACKED + PACKED_NOTHING, EMPTY_BLOCK * 500), TooLarge, "more than 1000 bytes"),
         (hostile.sends(whole(b"not gzip", "Content-Encoding: gzip")), BadAnswer, "gzip body damaged"),
         (hostile.sends(whole(gzip.compress(b"abc")[:-9], "Content-Encoding: gzip")), BadAnswer, "gzip body cut short"),
         (hostile.sends(whole(b"abc", "Content-Encoding: br")), BadAnswer, "unknown content encoding br"),

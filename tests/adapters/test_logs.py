@@ -12,16 +12,19 @@ import pytest
 
 from rollguard.adapters.http import Saturated
 from rollguard.adapters.signals.logs import PAGES_MAX, LogsSource
+from rollguard.adapters.signals.logs_page import parse
+from rollguard.adapters.signals.registry import build_sources
 from rollguard.core.fleet import Tenure, View
 from rollguard.core.loglines import by_digest
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import Target
-from rollguard.core.signals import LogsSignal, SecretRef
+from rollguard.core.policy import Policy, Target
+from rollguard.core.signals import JourneySignal, LogsSignal, Scope, SecretRef, Step
 from rollguard.core.window import Windows
 from rollguard.errors import GuardError, Unavailable
 from rollguard.ports import Fleet, HttpAnswer
 from tests.adapters.scripted_transport import Asked, Script, ScriptedTransport, says
-from tests.adapters.signals_of import NOON, HandClock
+from tests.adapters.signals_of import NOON, HandClock, read
+from tests.builders import a_policy
 from tests.loop_clock import LoopClock
 from tests.virtual_time import run
 
@@ -99,6 +102,48 @@ def test_the_first_round_finds_the_end_and_later_ones_count_what_is_new_per_mach
     assert (some.at, some.since, some.until) == pytest.approx((NOON + 30, NOON + 16, NOON + 16.2), abs=1e-3)
     assert some.detail == "error: again"
     assert counts(reader.read("m1", "m2", "m3")) == {"m1": 0.0, "m2": 0.0, "m3": 0.0}
+
+
+@pytest.mark.parametrize("machine", [["m1"] * 50_000, "m" * 500_000, {"a": "b" * 500_000}, 7, None])
+def test_a_line_without_a_name_is_remembered_by_little(machine: Any) -> None:
+    (some,) = parse(page("1", line(1, machine=machine, id=None)).body).lines
+    assert some.machine == ""
+    assert len(some.id) < 100
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z"])
+def test_an_instant_that_no_calendar_has_is_no_instant(stamp: str) -> None:
+    beyond = line(1)
+    beyond["attributes"]["timestamp"] = stamp
+    assert parse(page("1", beyond, line(2)).body).malformed == 1
+
+
+def test_a_line_from_the_future_was_written_now() -> None:
+    log = Log()
+    reader = Reader(log)
+    reader.read("m1")
+    log.lines += [line(10**8)]
+    (some,) = [r for r in reader.read("m1") if r.value]
+    assert (some.at, some.since, some.until) == (NOON + 30, NOON + 30, NOON + 30)
+
+
+def test_what_the_guard_types_into_the_app_is_not_quoted_from_its_log() -> None:
+    policy = journeys_of(form={"password": "robots-secret"})
+    log = Log()
+    transport = ScriptedTransport(lambda asked: log(asked) if "/logs" in asked.url else says(b""))
+    (source,) = [s for s in build_sources(policy, transport, ENVIRON) if s.name == "errors"]
+    clock = HandClock()
+    read(source, clock, "m1")
+    clock.at += 15
+    log.lines += [line(16, "error: no user with the password robots-secret")]
+    assert [r.detail for r in read(source, clock, "m1") if r.value] == ["error: no user with the password [left out]"]
+
+
+def journeys_of(**step: Any) -> Policy:
+    """A policy of the log and of one journey with one step."""
+    steps = (Step(name="login", url="https://shop.test/login", method="POST", **step),)
+    journey = JourneySignal(name="paths", every_s=30.0, scopes=frozenset({Scope.EDGE}), timeout_s=5.0, steps=steps)
+    return a_policy(signals=(signal(), journey), rules=(), target=TARGET)
 
 
 def test_every_request_carries_the_apps_name_its_token_and_where_to_go_on() -> None:

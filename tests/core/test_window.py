@@ -64,6 +64,13 @@ def test_an_app_cannot_invent_subjects_without_end_and_known_ones_are_still_hear
     assert store.since("health", f"x{SUBJECTS_MAX + 49}", 0) == []
 
 
+def test_a_source_that_invents_subjects_takes_no_place_from_other_sources() -> None:
+    store = Windows(horizon_s=HOUR)
+    store.add(Reading(key="traffic.errors", subject=f"x{i}", at=NOON, value=1.0) for i in range(SUBJECTS_MAX + 50))
+    store.add(at(7))
+    assert times(store) == [7]
+
+
 def test_a_new_policy_keeps_what_was_read_and_owns_it() -> None:
     old, new = windows(at(1)), Windows(horizon_s=5.0)
     new.take_over(old)

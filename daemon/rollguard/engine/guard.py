@@ -32,6 +32,7 @@ from rollguard.ports import Clock, Platform, Vitals
 JUMP_S = 2.0
 BIG_JUMP_S = 60.0
 BLIND_S = 60.0
+SUSPENDED_S_MAX = 45.0
 
 
 class Guard:
@@ -251,7 +252,7 @@ class Guard:
         self.watch.forget()
         self._clean_since = self._calm_since = None
         longest = max((s.every_s for s in self.policy.signals), default=10.0)
-        self._suspended_until = now + 3 * longest
+        self._suspended_until = now + min(3 * longest, SUSPENDED_S_MAX)
         await self.record.add(ev.ClockJumped(at=now, by_s=drift_s))
         if abs(drift_s) > BIG_JUMP_S:
             summary = f"the guard's clock moved by {text.seconds(abs(drift_s))}: verdicts are suspended for a while"
