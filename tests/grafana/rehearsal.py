@@ -17,11 +17,12 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rollguard.demo.processes import Processes
 from rollguard.demo.scenario import Scenario
 from rollguard.demo.show import Show
-from rollguard.demo.stage import set_up
+from rollguard.demo.stage import MACHINES, set_up
 from rollguard.demo.story import Story
 
 READY_S_MAX = 40.0
@@ -77,8 +78,8 @@ async def rehearsed(scenario: Scenario, folder: Path, rules: Path) -> AsyncItera
             """From here on Prometheus scrapes the guard: nothing of the deploy may be missed."""
             guard = await _until(lambda: _address(folder / "guard.log"), "the guard's address")
             url = f"http://{started.enter_context(_Server(folder, guard, rules)).address}"
-            first = f"{url}/api/v1/query?query=rollguard_machines"
-            await _until(lambda: _found(first), "a Prometheus that looks at the guard")
+            first = quote(f'sum(rollguard_machines{{image="proven"}}) == {MACHINES}')
+            await _until(lambda: _found(f"{url}/api/v1/query?query={first}"), "a Prometheus that saw the app as it was")
             found.append(Prometheus(url, time.time()))
 
         watched = replace(scenario, acts=(look_on, *scenario.acts))
