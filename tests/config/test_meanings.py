@@ -274,3 +274,19 @@ def test_the_shipped_policy_compares_and_walks_as_the_runbook_says() -> None:
     assert isinstance(journey, JourneySignal)
     assert [step.name for step in journey.steps] == ["home", "login", "data"]
     assert journey.steps[2].expect.json == ((("success",), True),)
+
+
+@pytest.mark.parametrize(
+    "headers, why",
+    [
+        ('{Host: "{token}"}', "a captured value cannot be sent as Host: no page decides whom we ask"),
+        ('{fly-prefer-region: "{token}"}', "a captured value cannot be sent as fly-prefer-region"),
+        ('{X-Forwarded-Host: "a{token}"}', "a captured value cannot be sent as X-Forwarded-Host"),
+        ("{Fly-Force-Instance-Id: m1}", "Fly-Force-Instance-Id is set by the guard itself"),
+        ('{Content-Length: "9"}', "Content-Length is set by the guard itself"),
+    ],
+)
+def test_no_page_decides_by_a_header_whom_a_journey_asks(headers: str, why: str) -> None:
+    (said,) = complaints(edited('{X-Csrf: "{token}"}', headers, FULL))
+    assert why in said
+    assert complaints(edited('{X-Csrf: "{token}"}', "{Host: shop.example}", FULL)) == []

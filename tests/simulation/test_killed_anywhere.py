@@ -5,7 +5,8 @@ of them, a fresh world is lived through with a SIGKILL at exactly that instant: 
 gets out, what it had written stays, and a new guard starts on the same disk two seconds later.
 
 The rollback is the real one with shorter waits (checks every 5 s, stable for 4 s, 2 s between machines) and a probe
-of the edge alone, by which no machine can prove anything (the policy goes on): the waits are loops, and more of the same rounds would only be lived through more often.
+of the edge alone, by which no machine can prove anything, under a policy that goes on then: the waits are loops, and
+more of the same rounds would only be lived through more often.
 """
 
 from __future__ import annotations

@@ -30,6 +30,10 @@ from rollguard.core.signals import Capture, Expect, Step, Where
 METHODS = ("get", "post", "put", "patch", "delete")
 STEPS_MAX = 20
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w-]{0,62})\}", re.ASCII)
+_OURS = frozenset({"connection", "content-length", "expect", "transfer-encoding", "upgrade", "fly-force-instance-id"})
+"""What follows from the request and from whom it is for."""
+_ROUTING = ("host", "forwarded", "x-forwarded-", "x-original-", "x-rewrite-", "fly-")
+"""Headers by whose value a proxy may choose who answers."""
 _HOST = re.compile(r"https?://([^/?#]*)")
 
 
@@ -127,6 +131,12 @@ def _step(one: JourneyStep, name: str, path: Path, complaints: Complaints) -> St
     host = _HOST.match(url)
     if host and "{" in host[1]:
         complaints.value((*path, given[0]), "a captured value cannot choose the host: no page decides whom we ask")
+    for header, value in one.headers.items():
+        if header.lower() in _OURS:
+            complaints.key((*path, "headers", header), f"{header} is set by the guard itself")
+        elif header.lower().startswith(_ROUTING) and _PLACEHOLDER.search(value):
+            say = f"a captured value cannot be sent as {header}: no page decides whom we ask"
+            complaints.value((*path, "headers", header), say)
     if one.form and one.body is not None:
         complaints.key((*path, "body"), "a step sends a form or a body, not both")
     return Step(

@@ -185,18 +185,25 @@ def _own_probes(
         return {}
     started = [t.machine for t in (*view.serving, *(t for t in view.others if t.started))]
     probes = [s for s in policy.signals if isinstance(s, ProbeSignal)]
+    everyone = {EDGE: 1.0} | dict.fromkeys(started, 1.0)
+    at_edge: dict[tuple[str, float, float], tuple[float, float]] = {}  # the same for each of hundreds of machines
     made: dict[str, tuple[float, float]] = {}
     for counted, start, end in _spans(rows):
         # The edge counts every probe; a machine its own, and its share of those that came in at the edge.
-        asked = {EDGE: 1.0} | dict.fromkeys(started, 1.0)
-        if counted != EDGE:
-            asked = {EDGE: 1.0 / len(started), counted: 1.0}
+        asked = everyone if counted == EDGE else {EDGE: 1.0 / len(started), counted: 1.0}
         for probe in probes:
             for subject, weight in asked.items():
-                if (Scope.EDGE if subject == EDGE else Scope.MACHINE) in probe.scopes:
+                if subject == EDGE and Scope.EDGE in probe.scopes:
+                    place = probe.name, start, end
+                    if place not in at_edge:
+                        at_edge[place] = _count(windows, probe, EDGE, start, end)
+                    own, failed = at_edge[place]
+                elif subject != EDGE and Scope.MACHINE in probe.scopes:
                     own, failed = _count(windows, probe, subject, start, end)
-                    count, bad = made.get(counted, (0.0, 0.0))
-                    made[counted] = count + own * weight, bad + failed * weight
+                else:
+                    continue
+                count, bad = made.get(counted, (0.0, 0.0))
+                made[counted] = count + own * weight, bad + failed * weight
     return made
 
 
