@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from rollguard.adapters.signals.journey import JourneySource
+from rollguard.adapters.signals.json import JsonSource
 from rollguard.adapters.signals.prometheus import PrometheusSource
 from rollguard.adapters.signals.scrape import ScrapeSource
 from rollguard.core.model import Reading
+from rollguard.core.signals import Expect, JourneySignal, JsonValue, Scope, Step
 from rollguard.ports import Fleet, HttpAnswer, SignalSource
 from tests.adapters.prometheus_of import ENVIRON, matrix, signal
 from tests.adapters.scripted_transport import Script, ScriptedTransport, says
-from tests.adapters.signals_of import NOON, RESPONSES, SECONDS, HandClock, scrape_signal
+from tests.adapters.signals_of import NOON, RESPONSES, SECONDS, HandClock, json_signal, scrape_signal
 
 MACHINES = tuple(f"m{n}" for n in range(400))
 
@@ -74,6 +77,26 @@ async def test_others_have_their_turns_and_the_readings_are_the_same(source: Any
     readings, turns = await turns_during(reading.read(Fleet(MACHINES), clock))
     assert {r.subject: r.value for r in readings} == dict.fromkeys(MACHINES, 60.0)
     assert turns > 20
+
+
+def probing(script: Script) -> SignalSource:
+    value = JsonValue(name="up", path=("up",))
+    return JsonSource(json_signal(value, scopes=frozenset({Scope.MACHINE})), ScriptedTransport(script))
+
+
+def walking(script: Script) -> SignalSource:
+    step = Step(name="page", url="https://shop.test/", expect=Expect(json=((("up",), 1),)))
+    signal = JourneySignal(name="up", every_s=30, scopes=frozenset({Scope.MACHINE}), timeout_s=60, steps=(step,))
+    return JourneySource(signal, ScriptedTransport(script))
+
+
+@pytest.mark.parametrize("source", [probing, walking])
+async def test_machines_that_all_answer_at_once_are_worked_off_one_by_one(source: Any) -> None:
+    large = b'{"up": 1, "noise": [' + b"0," * 20_000 + b"0]}"
+    reading = source(lambda asked: HttpAnswer(200, {}, large))
+    readings, turns = await turns_during(reading.read(Fleet(MACHINES[:40]), HandClock()))
+    assert {r.value for r in readings if r.key in {"monitoring.up", "up"}} == {1.0}
+    assert turns > 40
 
 
 @pytest.mark.parametrize("source", [scraping, asking])

@@ -80,11 +80,15 @@ class Endings:
         await self._record.add(*events, pages=[page, *due])
 
     async def superseded(self, incident: Incident, now: float) -> None:
-        """A newer release than the one this incident is about: whatever comes now is another incident."""
+        """A newer release than the one this incident is about: whatever comes now is another incident.
+
+        An alert in which the guard acted and handed over stays open: somebody has to look.
+        """
         sentence = "a newer release came"
         closed = ev.IncidentClosed(at=now, incident=incident.id, outcome="handed over", sentence=sentence)
         page = self.page(incident.id, sentence, None, now, about="superseded", severity=Severity.INFO, resolve=True)
-        await self._record.add(closed, pages=[page] if incident.said else [])
+        alert_is_ours_to_end = incident.goal is None and incident.said
+        await self._record.add(closed, pages=[page] if alert_is_ours_to_end else [])
 
     async def recovered(self, incident: Incident, snapshot: Snapshot, now: float) -> None:
         """Nothing has fired for a while. Where the guard had acted and could not call it restored, the alert stays

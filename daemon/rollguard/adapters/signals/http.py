@@ -27,5 +27,6 @@ class HttpSource:
 
     async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
         """One reading per subject."""
-        probes = await probe_all(self._signal, self._transport, fleet, clock, BODY_BYTES_MAX)
-        return [probe.reading for probe in probes]
+        return await probe_all(
+            self._signal, self._transport, fleet, clock, BODY_BYTES_MAX, lambda probe: (probe.reading,)
+        )

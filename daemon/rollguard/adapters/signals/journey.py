@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from rollguard.adapters.http import Saturated, TooLarge, excerpt
+from rollguard.adapters.signals.aside import Turns
 from rollguard.adapters.signals.cookies import CookieJar
 from rollguard.adapters.signals.journey_expecting import BODY_BYTES_MAX, Expectations, Page, Unmet
 from rollguard.adapters.signals.journey_filling import check_url, fill
@@ -48,8 +49,10 @@ class JourneySource:
         if self._unusable:
             why = self._unusable
             return [Reading(self.name, who, clock.now(), gap=GapKind.BAD_ANSWER, detail=why) for who in asked]
-        journeys = (_Journey(self._signal, self._expectations, self._transport, who, clock).readings() for who in asked)
-        return [reading for readings in await asyncio.gather(*journeys) for reading in readings]
+        turns = Turns()
+        journeys = [_Journey(self._signal, self._expectations, self._transport, who, clock, turns) for who in asked]
+        rounds = await asyncio.gather(*(journey.readings() for journey in journeys))
+        return [reading for readings in rounds for reading in readings]
 
 
 class _Failed(Exception):
@@ -66,12 +69,14 @@ class _Journey:
         transport: Transport,
         subject: str,
         clock: Clock,
+        turns: Turns,
     ) -> None:
         self._signal = signal
         self._expectations = expectations
         self._transport = transport
         self._subject = subject
         self._clock = clock
+        self._turns = turns
         self._jar = CookieJar()
         self._known: dict[str, str] = {}
         self._times: list[Reading] = []
@@ -84,7 +89,8 @@ class _Journey:
         try:
             for number, (step, expectations) in enumerate(zip(self._signal.steps, self._expectations, strict=True), 1):
                 page = await self._ask(_place(number, step), step)
-                self._check(_place(number, step), expectations, page)
+                size = len(page.answer.body)
+                await self._turns.take(size, self._check, _place(number, step), expectations, page)
                 detail = f"HTTP {page.answer.status}"
         except _Failed as error:
             value, detail = 0.0, str(error)

@@ -35,8 +35,14 @@ class JsonSource:
 
     async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
         """One reading per subject, and one per subject and value."""
-        probes = await probe_all(self._signal, self._transport, fleet, clock, BODY_BYTES_MAX)
-        return [reading for probe in probes for reading in (probe.reading, *self._values(probe))]
+        return await probe_all(
+            self._signal,
+            self._transport,
+            fleet,
+            clock,
+            BODY_BYTES_MAX,
+            lambda probe: (probe.reading, *self._values(probe)),
+        )
 
     def _values(self, probe: Probe) -> list[Reading]:
         values = self._signal.values

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from rollguard.adapters.http import USER_AGENT, Saturated, TooLarge, excerpt
+from rollguard.adapters.signals.aside import Turns
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.signals import HttpSignal, JsonSignal, Scope
 from rollguard.errors import GuardError
@@ -36,11 +37,25 @@ class Probe:
 
 
 async def probe_all(
-    signal: HttpSignal | JsonSignal, transport: Transport, fleet: Fleet, clock: Clock, max_bytes: int
-) -> Sequence[Probe]:
-    """One probe per subject of the signal's scopes, all at once; none takes longer than the signal's timeout."""
-    asked = subjects(signal.scopes, fleet)
-    return await asyncio.gather(*(_probe(signal, transport, subject, clock, max_bytes) for subject in asked))
+    signal: HttpSignal | JsonSignal,
+    transport: Transport,
+    fleet: Fleet,
+    clock: Clock,
+    max_bytes: int,
+    told: Callable[[Probe], Sequence[Reading]],
+) -> list[Reading]:
+    """What each probe tells, of the subjects of the signal's scopes; all are asked at once, in the signal's timeout.
+
+    An answer is worked off as soon as it is there, and is not kept: hundreds of machines may have large ones.
+    """
+    turns = Turns()
+
+    async def ask(subject: str) -> Sequence[Reading]:
+        probe = await _probe(signal, transport, subject, clock, max_bytes)
+        return await turns.take(len(probe.answer.body) if probe.answer else 0, told, probe)
+
+    rounds = await asyncio.gather(*(ask(subject) for subject in subjects(signal.scopes, fleet)))
+    return [reading for readings in rounds for reading in readings]
 
 
 def subjects(scopes: Set[Scope], fleet: Fleet) -> tuple[str, ...]:
