@@ -113,3 +113,10 @@ def test_a_page_full_of_beginnings_is_given_up_soon() -> None:
 def test_a_pattern_to_capture_with_has_one_group_behind_plain_text(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         capturing(text)
+
+
+def test_a_long_run_of_one_character_behind_an_open_repeat_is_refused() -> None:
+    """A text of that character is compared with the whole run at every place: 2000 * 2000 * 250 times."""
+    with pytest.raises(ValueError, match="keep this pattern busy"):
+        pattern("a*" + "a" * 250 + "b")
+    assert pattern(r"^=====.*=====$").found("===== it failed =====")
