@@ -76,7 +76,7 @@ async def test_others_have_their_turns_and_the_readings_are_the_same(source: Any
     clock.at, grown[0] = clock.at + 15, 160
     readings, turns = await turns_during(reading.read(Fleet(MACHINES), clock))
     assert {r.subject: r.value for r in readings} == dict.fromkeys(MACHINES, 60.0)
-    assert turns > 20
+    assert turns > 2, "the page is taken apart beside the loop"
 
 
 def probing(script: Script) -> SignalSource:

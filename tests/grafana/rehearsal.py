@@ -78,11 +78,18 @@ async def rehearsed(scenario: Scenario, folder: Path, rules: Path) -> AsyncItera
             """From here on Prometheus scrapes the guard: nothing of the deploy may be missed."""
             guard = await _until(lambda: _address(folder / "guard.log"), "the guard's address")
             url = f"http://{started.enter_context(_Server(folder, guard, rules)).address}"
-            first = quote(f'sum(rollguard_machines{{image="proven"}}) == {MACHINES}')
-            await _until(lambda: _found(f"{url}/api/v1/query?query={first}"), "a Prometheus that saw the app as it was")
+            first = f"{url}/api/v1/query?query=rollguard_machines"
+            await _until(lambda: _found(first), "a Prometheus that looks at the guard")
             found.append(Prometheus(url, time.time()))
 
-        watched = replace(scenario, acts=(look_on, *scenario.acts))
+        async def seen_as_it_was(show: Show) -> None:
+            """The app before the deploy has been scraped."""
+            proven = quote(f'sum(rollguard_machines{{image="proven"}}) == {MACHINES}')
+            query = f"{found[0].url}/api/v1/query?query={proven}"
+            await _until(lambda: _found(query), "a scrape of the app as it was")
+
+        adopt, *rest = scenario.acts
+        watched = replace(scenario, acts=(look_on, adopt, seen_as_it_was, *rest))
         async with Processes(folder) as processes:
             show = Show(watched, await set_up(watched, processes), Story(io.StringIO(), colour=False))
             async with asyncio.timeout(scenario.ends_in_s):
