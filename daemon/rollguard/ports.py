@@ -145,6 +145,21 @@ class Platform(Protocol):
         """Wait until that very instance is started; False when the time is over. ``timeout_s`` at most 60."""
         ...
 
+    async def capsule(self, machine: str) -> Mapping[str, str]:
+        """A machine's configuration without its image and metadata, as ``path: value`` (``guest.cpus: 2``).
+
+        Values of environment variables and files are salted hashes: two are equal where the values are.
+        ``Refused`` where the machine's host does not tell its configuration.
+        """
+        ...
+
+    async def rights(self, machine: str | None) -> Mapping[str, str]:
+        """What the guard needs to be allowed (``app``, ``machines``, ``releases``, ``images``, ``lease``): a sentence
+        for each that it is not, empty for each that it is. ``lease`` is tried, and given back, on ``machine``; without
+        one nothing is written and ``lease`` is left out. Raises ``Unavailable`` when that cannot be told now.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxItem:
