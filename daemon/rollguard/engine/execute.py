@@ -63,6 +63,7 @@ class Executor:
         self._steps = Steps(record, clock)
         self._row = ReleaseRow(platform, self._steps)
         self._machines = MachineUpdate(platform, self._steps, clock, settings, self._check_end)
+        self._rest_until = 0.0
 
     async def drive(self) -> tuple[str, str]:
         """Run the state's goal to its end; return (outcome, sentence). The release row is closed; the goal is not.
@@ -98,20 +99,21 @@ class Executor:
                 await self._row.run()
             unsettled = [m for m, u in self._steps.goal.updates.items() if u.after is not None and not u.healthy]
             if unsettled:
-                await self._all(unsettled, self._machines.settle)
-                await asyncio.sleep(self._settings.pause_between_s)
+                await self._wave(unsettled, self._machines.settle)
                 continue
             if first := waits_for_proof(self._steps.goal, snapshot):
-                await self._prove(first)
+                await self._prove(first)  # while the proxy takes note that the first machines are well
                 continue
             step = next_step(snapshot, self._steps.goal, self._settings)
             kept_since = self._kept_by_floor(step, kept_since)
+            rest_s = self._rest_until - self._clock.now()
             match step:
                 case Wave(machines=machines, skip_launch=True):
                     await self._all([m.id for m in machines], self._machines.update_asleep)
+                case Wave() if rest_s > 0:
+                    await asyncio.sleep(min(rest_s, self._settings.pause_between_s))
                 case Wave(machines=machines):
-                    await self._all([m.id for m in machines], self._machines.update)
-                    await asyncio.sleep(self._settings.pause_between_s)
+                    await self._wave([m.id for m in machines], self._machines.update)
                 case Wait():
                     await asyncio.sleep(min(1.0, self._settings.stability_s / 4))
                 case Complete() if await self._left_out(snapshot):
@@ -215,6 +217,11 @@ class Executor:
                 continue
             if machine.incident == goal.incident:
                 await self._steps.done("update", machine=machine.id, result=machine.instance_id, phase="accepted")
+
+    async def _wave(self, machines: list[str], act: Callable[[str], Awaitable[None]]) -> None:
+        """Machines that serve, changed at once. The next ones wait a while: a proxy learns late who is well again."""
+        await self._all(machines, act)
+        self._rest_until = self._clock.now() + self._settings.pause_between_s
 
     async def _all(self, machines: list[str], act: Callable[[str], Awaitable[None]]) -> None:
         """Every machine of a wave to its end; then the first thing that went wrong, if any."""
