@@ -31,7 +31,7 @@ def detected_at(books: Books) -> float:
 
 def restored_at(books: Books) -> float:
     """When the last machine was well for as long as it must be."""
-    return max(e.at for e in books.of(ev.StepDone) if e.phase == "healthy")
+    return max(float(e.at) for e in books.of(ev.StepDone) if e.phase == "healthy")
 
 
 def waves(books: Books) -> list[list[str]]:
