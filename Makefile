@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SCENARIO ?= errors
 WORKERS ?= 2
+SECONDS ?= 60
+PROCESSES ?= 2
+FROM ?= 1
 
-.PHONY: demo test check format lint types layers tests requirements bench clean
+.PHONY: conformance demo soak test check format lint types layers tests requirements bench clean
 
 .venv: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,6 +36,12 @@ layers: .venv
 
 tests: .venv
 	$(BIN)/pytest -n $(WORKERS)
+
+conformance: .venv  ## a real flyctl against the local platform ($$FLYCTL, or one that Go builds)
+	$(BIN)/python -m tests.conformance
+
+soak: .venv  ## seeds of the simulation for SECONDS, in PROCESSES, FROM a seed on; the last line is JSON
+	@$(BIN)/python -m tests.simulation.soak --seconds $(SECONDS) --processes $(PROCESSES) --from $(FROM)
 
 requirements:  ## after a change of dependencies in pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.txt

@@ -63,6 +63,20 @@ PANELS: tuple[Panel, ...] = (
         names=True,
     ),
     Timeline(
+        title="What a rollback needs",
+        about="Looked at once a minute. No: a rollback that is due now would fail for it. Nothing is drawn where it is"
+        " not known. Tag and config are only told: the guard goes back by digest, and changes the image only.",
+        queries=[
+            Query(
+                f"max by (target, reason) (rollguard_rollback_ready{{{TARGET}}} >= 0)",
+                "{{reason}} · {{target}}",
+            )
+        ],
+        width=24,
+        height=7,
+        words={0: Said("no", ORANGE), 1: Said("yes", GREEN)},
+    ),
+    Timeline(
         title="Rules",
         about="The state of every rule. Pending: over its limit, but not for long enough yet, or on too few machines.",
         queries=[Query(coded("rollguard_rule_state", "state", RULE_CODES, "target, rule"), "{{rule}} · {{target}}")],

@@ -38,7 +38,7 @@ _FILE = re.compile(
     r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|yaml|json|toml|txt|sql|svg|in)|(?:daemon|docs|tests|config|bench)(?:/[\w.-]+)+/?"
 )
 _MADE = re.compile(
-    r"(?:pre|post)-rollback-\w+\.\w+|rollback-summary\.txt|incident\.json|post-mortem\.md"
+    r"(?:pre|post)-rollback-\w+\.\w+|rollback-summary\.txt|executor-output\.txt|rollback\.yml|incident\.json|post-mortem\.md"
     r"|my-app\.yaml|policy\.schema\.json"
 )
 """What a rollback writes, what a reader writes, and a name relative to another file."""

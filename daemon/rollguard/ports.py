@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from rollguard.core.events import Event, Recorded
 from rollguard.core.model import Lease, Machine, Reading, Release, Snapshot
+from rollguard.core.order import Begun, Order, Progress
 from rollguard.core.pages import Kind, Page
+
+_ACTING: ContextVar[bool] = ContextVar("acting", default=False)
+
+
+@contextlib.contextmanager
+def acting() -> Iterator[None]:
+    """What is asked in this block, and in tasks begun in it, is for an act: nothing that only watches delays it."""
+    before = _ACTING.get()
+    _ACTING.set(True)
+    try:
+        yield
+    finally:
+        _ACTING.set(before)  # not by its token: a block that is cut off with its task ends in another context
+
+
+def is_acting() -> bool:
+    """Whether this is asked for an act, rather than to watch."""
+    return _ACTING.get()
 
 
 class Clock(Protocol):
@@ -158,6 +179,45 @@ class Platform(Protocol):
         for each that it is not, empty for each that it is. ``lease`` is tried, and given back, on ``machine``; without
         one nothing is written and ``lease`` is left out. Raises ``Unavailable`` when that cannot be told now.
         """
+        ...
+
+
+class Delegate(Protocol):
+    """Somebody else who rolls back when told to, in their own way. What they say of it is never taken for the fact.
+
+    Raises ``Unavailable`` (ask again; an order may have been taken), ``Conflict`` or ``Refused``; nothing else.
+    """
+
+    name: str
+    timeout_s: float
+    poll_s: float
+
+    async def begin(self, order: Order) -> Begun:
+        """Tell it, once. ``Refused`` or ``Conflict``: nothing began, and nothing will."""
+        ...
+
+    async def find(self, order: Order) -> Begun | None:
+        """What that order began, in this life or an earlier one; None where that cannot be told (yet)."""
+        ...
+
+    async def progress(self, begun: Begun) -> Progress:
+        """How far it is."""
+        ...
+
+    async def cancel(self, begun: Begun) -> None:
+        """Ask it to stop; it may be too late for that."""
+        ...
+
+    async def printed(self, begun: Begun) -> str:
+        """All that it printed, as far as it was kept; empty where that is not here."""
+        ...
+
+    async def trial(self) -> str:
+        """Why an order could not be taken now, or nothing. Changes nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it. What runs on this machine ends with the guard; what runs elsewhere goes on."""
         ...
 
 

@@ -11,7 +11,7 @@ from rollguard import __version__
 from rollguard.adapters.fly import opaque
 from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import Held
-from tests.adapters.fly_answers import LEASE, M1, MACHINE, NEXT_ULID, OLD, RELEASES, ULID, Fly, machine
+from tests.adapters.fly_answers import LEASE, M1, MACHINE, NEXT_ULID, OLD, ULID, Fly, machine
 from tests.adapters.scripted_transport import says
 
 PATH = f"/v1/apps/my-app/machines/{M1}"
@@ -68,6 +68,7 @@ async def test_a_machine_at_rest_is_updated_without_being_started_only_when_aske
         (says({"error": "machine not found"}, 404), Refused, "HTTP 404"),
         (says(b'{"id":'), BadAnswer, "not JSON"),
         (says(json.dumps(MACHINE).replace("256", "NaN").encode()), BadAnswer, "not JSON"),
+        (says(json.dumps(MACHINE).replace('"init"', '"env"').encode()), BadAnswer, "env: the same key twice"),
     ],
 )
 async def test_a_machine_that_is_not_what_was_looked_at_is_not_written_to(
@@ -161,19 +162,36 @@ async def test_a_lease_without_a_usable_nonce_is_a_bad_answer(answer: Any) -> No
 
 @pytest.mark.parametrize("status", [200, 404, 409])
 async def test_a_lease_that_is_gone_is_given_back(status: int) -> None:
-    fly = Fly({GIVE_BACK: says({}, status)})
+    fly = Fly({GIVE_BACK: says({"error": "lease not found"}, status)})
     await fly.platform.release_lease(HELD)
     assert fly.wrote[0].headers["fly-machine-lease-nonce"] == HELD.nonce
 
 
 @pytest.mark.parametrize(
-    "answer, started", [({"ok": True}, True), (says({"error": "deadline_exceeded: …"}, 408), False)]
+    "answer, started",
+    [
+        ({"ok": True}, True),
+        ({"ok": True, "event_id": "01J", "state": "started", "version": ULID}, True),
+        (says({"error": "deadline_exceeded: …"}, 408), False),
+        (says({"error": "machine not found"}, 404), False),
+    ],
 )
 async def test_waiting_is_for_that_very_instance(answer: Any, started: bool) -> None:
     fly = Fly({f"GET {PATH}/wait": answer})
     assert await fly.platform.wait_started(M1, ULID, 42.9) is started
     assert fly.asked[0].query == {"state": "started", "version": ULID, "timeout": "42"}
     assert fly.asked[0].timeout_s == 52.0
+
+
+@pytest.mark.parametrize(
+    "status, kind",
+    [(400, Refused), (401, Refused), (403, Refused), (409, Conflict), (429, Unavailable), (503, Unavailable)],
+)
+async def test_a_wait_that_is_not_allowed_or_goes_wrong_does_not_say_not_started(
+    status: int, kind: type[GuardError]
+) -> None:
+    with pytest.raises(kind, match=f"HTTP {status}: GET {PATH}/wait"):
+        await Fly({f"GET {PATH}/wait": says({"error": "no"}, status)}).platform.wait_started(M1, ULID, 60.0)
 
 
 @pytest.mark.parametrize("timeout_s, sent", [(0.2, "1"), (60.0, "60"), (300.0, "60")])
@@ -229,8 +247,9 @@ async def test_a_row_that_cannot_be_made_or_read_is_not_asked_for_again() -> Non
 
 
 async def test_a_row_says_what_became_of_it() -> None:
-    fly = Fly({"PATCH /api/v1/releases/rel_3": RELEASES[0]})
+    fly = Fly({"PATCH /api/v1/releases/rel_3": ROW | {"status": "running"}})
     await fly.platform.mark_release("rel_3", "running", {"incident": "i1"})
+    fly.answers["PATCH /api/v1/releases/rel_3"] = ROW | {"status": "failed"}
     await fly.platform.mark_release("rel_3", "failed", {"incident": "i1", "error": "no capacity"})
     running, failed = (asked.json for asked in fly.wrote)
     assert running == {"status": "running", "metadata": None}

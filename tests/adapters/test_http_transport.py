@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aioresponses import aioresponses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rollguard.adapters.http import AiohttpTransport, Saturated, TooLarge, excerpt, place, retry_after_s, status_error
 from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
@@ -71,16 +73,43 @@ async def test_an_answer_is_returned_whole_with_lower_case_header_names(transpor
 async def test_a_hostile_server_costs_one_short_sentence(
     transport: AiohttpTransport, misbehave: hostile.Misbehaviour, kind: type[GuardError], sentence: str
 ) -> None:
+    timeout_s = 0.3 if sentence.startswith("timeout") else 10.0
     async with hostile.server(misbehave) as url:
         started = time.monotonic()
         with pytest.raises(kind) as caught:
-            await transport.request("GET", f"{url}/p?token=secret", timeout_s=0.3, max_bytes=1000)
+            await transport.request("GET", f"{url}/p?token=secret", timeout_s=timeout_s, max_bytes=1000)
     message = str(caught.value)
     assert message.startswith(sentence)
     assert message.endswith("/p")
     assert len(message) < 200
     assert "secret" not in message
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < timeout_s + 3
+
+
+@pytest.mark.parametrize(
+    "answer, sentence",
+    [
+        (whole(b"x" * 1001, "Fly-Request-Id: 01J-ord"), "more than 1000 bytes"),
+        (whole(b"not gzip", "Fly-Request-Id: 01J-ord", "Content-Encoding: gzip"), "gzip body damaged"),
+        (whole(b"abc", "Fly-Request-Id: 01J-ord", "Content-Encoding: br"), "unknown content encoding br"),
+    ],
+)
+async def test_an_answer_of_no_use_is_named_by_the_request_id_that_it_had(
+    transport: AiohttpTransport, answer: bytes, sentence: str
+) -> None:
+    async with hostile.server(hostile.sends(answer)) as url:
+        with pytest.raises(BadAnswer) as caught:
+            await transport.request("GET", f"{url}/p", timeout_s=5.0, max_bytes=1000)
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).endswith("/p (fly-request-id 01J-ord)")
+
+
+@given(st.text(st.characters(), max_size=60) | st.text(" ab\t\n", max_size=30), st.integers(2, 40))
+def test_foreign_text_is_one_short_printable_line_and_stays_so(text: str, limit: int) -> None:
+    line = excerpt(text, limit)
+    words = " ".join("".join(char if char.isprintable() else " " for char in text[: limit * 4]).split())
+    assert line == (words if len(words) <= limit else words[: limit - 1] + "…")
+    assert excerpt(line, limit) == line or line.endswith(" …")
 
 
 async def test_a_refused_connection_says_so(transport: AiohttpTransport) -> None:

@@ -104,6 +104,11 @@ class Fly:
         writes: dict[str, int] = self.watch(app)["writes"].get(GUARD, {})
         return writes
 
+    def changes_of_the_guard(self, app: str) -> dict[str, int]:
+        """As ``writes_of_the_guard``, but for machines that were held for a moment to see whether they can be."""
+        writes = self.writes_of_the_guard(app)
+        return {kind: count for kind, count in writes.items() if kind not in {"lease", "lease_release"}}
+
     def digests(self, app: str) -> set[str]:
         return {machine["digest"] for machine in self.watch(app)["machines"]}
 

@@ -42,7 +42,7 @@ def test_live_finds_the_app_behind_the_token_and_writes_nothing(home: Home) -> N
     found = json.loads(ran.stdout)
     assert found["live"] == []
     assert f"{home.app} of personal: 1 machines" in found["facts"][0]
-    assert home.fly.writes_of_the_guard(home.app) == {}
+    assert home.fly.changes_of_the_guard(home.app) == {}
 
 
 def test_live_says_what_is_wrong_with_a_token_and_exits_1(home: Home) -> None:
@@ -59,4 +59,4 @@ def test_live_asks_every_signal_once_and_says_which_do_not_answer(home: Home) ->
     assert ran.returncode == 1
     assert f"{home.policy}: signal nowhere: " in ran.stdout
     assert "(the edge)" in ran.stdout
-    assert home.fly.writes_of_the_guard(home.app) == {}
+    assert home.fly.changes_of_the_guard(home.app) == {}

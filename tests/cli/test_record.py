@@ -33,7 +33,7 @@ def test_a_policys_signals_are_read_for_a_while_and_saved_without_a_guard(home: 
     assert {(r.key, r.subject, r.value) for r in saved.readings} == {("health", EDGE, 1.0)}
     assert len(saved.readings) >= 4
     assert not home.data.exists(), "nothing is written but the file"
-    assert home.fly.writes_of_the_guard("shop") == {}
+    assert home.fly.changes_of_the_guard("shop") == {}
 
 
 def test_a_target_is_recorded_by_the_policy_that_its_guard_obeyed(home: Home) -> None:

@@ -66,7 +66,7 @@ def test_bad_input_exits_2_with_a_sentence_and_touches_nothing(what: str, home: 
     assert ran.returncode == 2, ran.stderr
     assert sentence in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert home.fly.writes_of_the_guard(home.app) == {}
+    assert home.fly.changes_of_the_guard(home.app) == {}
     assert not list(home.data.glob("*.db")) if home.data.is_dir() else True
 
 
@@ -125,7 +125,7 @@ def test_a_guard_that_only_watches_writes_nothing_and_shows_what_it_sees(home: H
         until(lambda: "Proven" in home.names(), "the release is proven")
         metrics = guard.get("/metrics")[1]
         assert guard.get("/-/healthy") == (200, "rollguard is healthy\n")
-    assert home.fly.writes_of_the_guard(home.app) == {}
+    assert home.fly.changes_of_the_guard(home.app) == {}
     assert f'rollguard_mode{{mode="observe",target="{home.app}"}} 1.0' in metrics
     assert f'rollguard_rule_state{{rule="crashes",state="clear",target="{home.app}"}} 1.0' in metrics
     assert home.names()[:2] == ["GuardStarted", "PolicyLoaded"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -206,5 +207,53 @@ def test_a_wrong_token_and_an_unknown_app_are_told_apart_at_the_start() -> None:
             await driver(fly, token="nobody").whoami()
         with pytest.raises(Refused, match="no app elsewhere"):
             await driver(fly, app="elsewhere").whoami()
+
+    live(story)
+
+
+def test_two_machines_of_one_release_have_the_same_capsule_and_an_update_keeps_it() -> None:
+    async def story(fly: Fly) -> None:
+        app = fly.deploy(2)
+        await settled(app)
+        platform, machine = driver(fly), first(app)
+        one, other = [await platform.capsule(m) for m in app.machines]
+        assert one == other
+        assert {"guest.cpus", "restart.policy", "services[0].internal_port"} <= set(one)
+        held = await platform.acquire_lease(machine.id, "rollguard i1", 60)
+        image = pinned(NEXT.digest)
+        await platform.update(held, instance_id=held.instance_id, image=image, metadata={}, skip_launch=False)
+        assert await platform.capsule(machine.id) == one
+
+    live(story)
+
+
+def test_rights_are_told_and_the_lease_that_was_tried_is_gone_again() -> None:
+    async def story(fly: Fly) -> None:
+        app = fly.deploy(2)
+        await settled(app)
+        platform, machine = driver(fly), first(app)
+        rights = await platform.rights(machine.id)
+        assert rights == dict.fromkeys(("app", "machines", "releases", "images", "lease"), "")
+        assert await platform.leases([machine.id]) == {}
+        foreign = driver(fly, token="ci-token")
+        await foreign.acquire_lease(machine.id, "deploying", 13)
+        assert not any((await platform.rights(machine.id)).values()), (
+            "held by somebody else: the guard may all the same"
+        )
+        nobody = await driver(fly, token="unknown").rights(machine.id)
+        assert all(nobody.values()), nobody
+
+    live(story)
+
+
+def test_a_token_that_only_reads_lacks_the_lease() -> None:
+    async def story(fly: Fly) -> None:
+        app = fly.deploy(1)
+        await settled(app)
+        known = fly.world.tokens["guard-token"]
+        fly.world.tokens["guard-token"] = replace(known, read_only=True)
+        rights = await driver(fly).rights(first(app).id)
+        assert [need for need, why in rights.items() if why] == ["lease"]
+        assert "read-only" in rights["lease"]
 
     live(story)

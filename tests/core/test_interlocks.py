@@ -10,6 +10,7 @@ import pytest
 from rollguard.core import events as ev
 from rollguard.core.calendars import Freeze
 from rollguard.core.case import Case, Effect
+from rollguard.core.drift import Drift, Drifts
 from rollguard.core.finding import RuleState, Trigger
 from rollguard.core.interlocks import PRECONDITIONS, TABLE, overridable, standing
 from rollguard.core.lifecycle import DigestRecord, Schema
@@ -80,10 +81,11 @@ OUR_OWN = """
 | learning | H | H | H | H | W | W |
 | clock | H | H | H | H | W | W |
 | watch | H | – | – | – | – | – |
+| config drift | W | W | W | W | W | W |
 """
 """What the law says elsewhere than in its table: comparisons count for an hour, one report a day, no image undoes a
-configuration, never further back than once, first sight only watches, and no automatic act while the clock is behind
-the journal."""
+configuration (which one that is, is said), never further back than once, first sight only watches, and no automatic act
+while the clock is behind the journal."""
 
 
 def rows(table: str) -> dict[str, tuple[Effect, ...]]:
@@ -116,6 +118,11 @@ def test_every_row_of_ours_stands_in_the_law() -> None:
 
 A_DAY_OLD = a_record(full_at=NOON - DAY)
 UNPROVEN = a_record(GOOD, proven_at=None)
+CHANGED = Drift(changed=("env.API_URL changed",))
+
+
+def drifted(since_proven: Drift | None = CHANGED) -> Case:
+    return a_case(drifts=Drifts(since_proven=since_proven))
 
 
 def unlabelled(digest: str, **labels: str) -> Case:
@@ -265,6 +272,7 @@ STANDS: list[tuple[str, Case, str]] = [
     ("other targets", beside(90.0), "other targets breach at the same time: shop-0"),
     ("other targets", beside(180.0, 0.0), "shop-0 and shop-1"),
     ("platform incident", around(incidents=("API down in ORD",)), "the platform reports: API down in ORD"),
+    ("config drift", drifted(), "config since v41 (900d900d900d) was proven: env.API_URL changed; the rollback"),
     ("freeze", in_freeze(), "the freeze 'sale' holds rollbacks for another 1 h"),
     ("migration", probed("7", "8"), "the database was migrated: its schema is '8' now and was '7'"),
     ("migration", probed(None, "8"), "the app never told its schema under the older one"),
@@ -321,6 +329,8 @@ DOES_NOT_STAND: list[tuple[str, Case]] = [
     ("other targets", beside(181.0)),
     ("other targets", beside(60.0, within=0.0)),
     ("platform incident", around(incidents=())),
+    ("config drift", drifted(None)),
+    ("config drift", drifted(Drift())),
     ("freeze", in_freeze(holds=False)),
     ("freeze", in_freeze(ends=0.0)),
     ("freeze", in_freeze(begins=1.0)),

@@ -104,3 +104,70 @@ def test_what_a_guard_that_was_cut_off_could_not_reach_says_nothing() -> None:
         (0.0, None),
     ]
     assert store.since("health.alerts", "m1", 0) == [number]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["ok", "fail", "-", "503"])), max_size=30),
+    st.integers(-1, 21),
+    st.integers(-1, 21),
+    st.booleans(),
+)
+def test_answers_are_counted_as_if_each_reading_was_looked_at(
+    arrivals: list[tuple[int, str]], start: int, end: int, cut_off: bool
+) -> None:
+    words: dict[str, tuple[float | None, GapKind | None, str]] = {
+        "ok": (1.0, None, "HTTP 200"),
+        "fail": (0.0, None, "timeout after 4s"),
+        "-": (None, GapKind.NO_ANSWER, "HTTP 5 is no answer here"),
+        "503": (0.0, None, "HTTP 503"),
+    }
+    store = Windows(horizon_s=15.0)
+    for offset, word in arrivals:
+        value, gap, detail = words[word]
+        store.add([Reading(key="health", subject="m1", at=NOON + offset, value=value, gap=gap, detail=detail)])
+    if cut_off:
+        store.doubt(NOON + 10)
+        store.forget(NOON + 20)
+    seen = [r for r in store.since("health", "m1", NOON + start) if r.at <= NOON + end and r.gap is None]
+    failed = [r for r in seen if r.detail.startswith("HTTP 5")]
+    assert store.answers("health", "m1", NOON + start, NOON + end) == (len(seen), len(failed))
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4), max_size=12), st.integers(0, 30), st.data())
+def test_equal_stamps_mean_equal_readings(lots: list[list[int]], end: int, data: st.DataObject) -> None:
+    """Up to the instant that the stamp was asked for, whatever was read, doubted or forgotten."""
+    store = Windows(horizon_s=20.0)
+    seen: dict[object, list[Reading]] = {}
+    for lot in lots:
+        match data.draw(st.sampled_from(["add", "add", "add", "doubt", "forget", "clear"])):
+            case "doubt":
+                store.doubt(NOON + lot[0])
+            case "forget":
+                store.forget(NOON + 20 + lot[0])
+            case "clear":
+                store.clear()
+            case _:
+                store.add(
+                    Reading(key="health", subject=f"m{n % 2}", at=NOON + at, value=0.0, detail="timeout after 4s")
+                    for n, at in enumerate(lot)
+                )
+        now = [r for subject in ("m0", "m1") for r in store.since("health", subject, 0) if r.at <= NOON + end]
+        assert seen.setdefault(store.stamp("health", NOON + end), now) == now
+
+
+def test_what_comes_after_an_instant_does_not_change_the_stamp_up_to_it() -> None:
+    store = windows(at(0, 1))
+    before = store.stamp("health", NOON + 1), store.stamp("health")
+    store.add(at(5, 3))
+    assert store.stamp("health", NOON + 1) == before[0]
+    assert store.stamp("health") != before[1]
+
+
+def test_rows_are_swept_now_and_then_not_at_every_tick() -> None:
+    store = Windows(horizon_s=80.0)
+    store.add(at(0, 5))
+    store.forget(NOON + 81)
+    store.forget(NOON + 86)
+    assert times(store) == [5], "too soon"
+    store.forget(NOON + 91)
+    assert times(store) == []

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from rollguard.localfly.http1 import Response
 from rollguard.localfly.images import Behaviour, Image
 from tests.localfly.running import PATIENCE_S, eventually, get, running
 
@@ -59,10 +60,14 @@ class Local:
         assert answer.status in (200, 201), answer.body
 
     async def fly(self, path: str) -> Any:
-        """What Fly's own interface answers to a reader."""
-        answer = await get(self.platform, path, "GET", b"", authorization=f"Bearer {TOKEN}")
+        """What Fly's own interface answers to a patient reader."""
+        while (answer := await self._ask(path)).status == 429:
+            await asyncio.sleep(0.2)
         assert answer.status == 200, answer.body
         return json.loads(answer.body)
+
+    async def _ask(self, path: str) -> Response:
+        return await get(self.platform, path, "GET", b"", authorization=f"Bearer {TOKEN}")
 
     async def serve(self, module: str, *args: str) -> str:
         """The URL of one more process."""

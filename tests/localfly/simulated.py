@@ -32,7 +32,7 @@ class Fly:
 
     def __init__(self, seed: int = 0) -> None:
         self.world = World(Ids(seed))
-        self.faults = Faults()
+        self.faults = Faults(rate_limits=False)  # tests are in a hurry; the limits have their own
         self.api = Api(self.world, wall_clock, faults=self.faults)
         self.host = SimulatedHost(self.world, wall_clock, faults=self.faults, seed=seed)
         for image in (GOOD, NEXT):

@@ -139,8 +139,8 @@ async def test_a_deploy_makes_flyctls_calls_in_flyctls_order(desk: Desk) -> None
     assert await desk.deploy(fly) == Deployed(7)
     assert fly.calls == [
         "POST /graphql",
-        "GET ",
         "POST /graphql",
+        "GET ",
         "POST /api/v1/releases",
         "PATCH /api/v1/releases/rel_7",
         "POST /m1/lease?ttl=13",
@@ -198,7 +198,7 @@ async def test_a_failing_first_machine_ends_the_deploy_and_nothing_is_reverted(d
     fly.failing_checks = {"m1"}
     ended = await desk.deploy(fly)
     assert ended.version == 7
-    assert "m1: checks not passing" in str(ended.error)
+    assert "health checks to pass for machine m1: not passing" in str(ended.error)
     assert fly.touched() == ["m1"]
     assert fly.machines["m1"]["config"]["image"] == GOOD
     assert (fly.statuses, fly.leases) == (["running", "failed"], {})
@@ -256,9 +256,9 @@ async def test_immediate_waits_for_nothing(desk: Desk) -> None:
     assert not any(call.startswith("GET /m") for call in fly.calls)
 
 
-async def test_a_bad_gateway_is_retried_whatever_the_method_and_a_refusal_is_not(desk: Desk) -> None:
+async def test_a_bad_gateway_and_haste_are_retried_whatever_the_method_and_a_refusal_is_not(desk: Desk) -> None:
     fly = FakeFly("started")
-    hiccups = iter([Response(502), Response(503)])
+    hiccups = iter([Response(502), Response(429), Response(503)])
     fly.faults["POST /m1"] = lambda: next(hiccups, None)
     assert (await desk.deploy(fly)).error is None
     refused = FakeFly("started")
@@ -283,7 +283,7 @@ async def test_a_final_status_that_cannot_be_written_is_only_a_warning(desk: Des
     assert await desk.deploy(fly) == Deployed(7)
 
 
-async def test_cancelled_it_marks_the_release_interrupted_and_gives_the_leases_back(desk: Desk) -> None:
+async def test_cancelled_it_marks_the_release_interrupted_and_leaves_the_leases_to_expire(desk: Desk) -> None:
     fly = FakeFly("started", "started")
     waiting, go_on = asyncio.Event(), asyncio.Event()
     answer = fly.answer
@@ -301,7 +301,7 @@ async def test_cancelled_it_marks_the_release_interrupted_and_gives_the_leases_b
     ended = await deploying
     go_on.set()
     assert (ended.version, ended.status) == (7, "interrupted")
-    assert (fly.statuses, fly.leases, fly.touched()) == (["running", "interrupted"], {}, ["m1"])
+    assert (fly.statuses, set(fly.leases), fly.touched()) == (["running", "interrupted"], {"m1", "m2"}, ["m1"])
 
 
 def _exit(**facts: Any) -> dict[str, Any]:

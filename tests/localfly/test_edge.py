@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from rollguard.localfly.edge import Counters, Edge
+from rollguard.localfly.edge import Edge
+from rollguard.localfly.edge_counters import Counters
 from rollguard.localfly.http1 import Request, Response
 from rollguard.localfly.http1_server import Answer, Server
 from rollguard.localfly.images import Behaviour
@@ -208,6 +210,30 @@ async def test_metrics_by_name_are_the_apps_own(town: Town) -> None:
 @pytest.mark.parametrize("query", ["", "?match[]={", "?" + "match[]=x&" * 21])
 async def test_a_federation_without_a_proper_selector_is_refused(town: Town, query: str) -> None:
     assert (await town.get(f"/prometheus/acme/federate{query}")).status == 400
+
+
+async def test_the_metrics_store_answers_queries_and_fails_as_it_is_told() -> None:
+    async def fine(request: Request) -> Response:
+        return Response(200)
+
+    async with fake_platform() as platform, fake_machine(platform, fine) as edge:
+        await edge.answer(Request("GET", "/"))
+
+        async def query(metric: str) -> Response:
+            return await edge.answer(Request("GET", f"/prometheus/acme/api/v1/query?query={metric}"))
+
+        async def tell(body: dict[str, object]) -> int:
+            return (await edge.answer(Request("POST", "/local/v1/metrics", [], json.dumps(body).encode()))).status
+
+        async def instances(metric: str) -> list[str]:
+            return [each["metric"]["instance"] for each in json.loads((await query(metric)).body)["data"]["result"]]
+
+        assert await instances("fly_instance_up") == await instances("fly_app_http_responses_count") == ["m1"]
+        assert (await query("rate(x[1m])")).status == 400
+        assert [await tell({"metrics": "odd"}), await tell({"metrics": "empty"})] == [422, 200]
+        assert await instances("fly_instance_up") == []
+        assert await tell({"metrics": "503", "times": 1}) == 200
+        assert (await query("fly_instance_up")).status == 503
 
 
 async def test_a_machine_cannot_pass_its_own_failure_off_as_the_proxys() -> None:

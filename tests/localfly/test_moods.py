@@ -17,6 +17,8 @@ from rollguard.localfly.simulated_app import SimulatedApp
 from tests.localfly.simulated import APP, Fly, at, first, live, settled
 from tests.virtual_time import wall_clock
 
+SEEN = "fly_edge_http_responses_count"
+
 
 async def told(fly: Fly, path: str, body: Any) -> ApiResponse:
     """A control call's answer."""
@@ -108,8 +110,10 @@ def test_users_meet_the_mood_too() -> None:
         site = SimulatedApp(fly.world, fly.host, APP, wall_clock, rps=10)
         await told(fly, f"/machines/{first(app).id}/mood", {"error_share": 1.0})
         await asyncio.sleep(60)
-        text = site.crowd.text(['fly_edge_http_responses_count{status="500"}'], wall_clock()).decode()
-        assert " 300 " in text
+        seen = {
+            labels.get("status"): value for name, _, labels, value in site.crowd.samples(wall_clock()) if name == SEEN
+        }
+        assert seen["500"] == 300
 
     live(story)
 

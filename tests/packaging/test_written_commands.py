@@ -32,6 +32,7 @@ FLYCTL: dict[str, set[str]] = {
     | {"--primary-region"},
     "logs": {"--app"},
     "machine destroy": {"--app", "--force"},
+    "machine leases": {"--app"},
     "machine list": {"--app"},
     "machine restart": {"--app"},
     "machine status": {"--app"},

@@ -17,6 +17,7 @@ from rollguard.core.pages import Kind, Page
 from rollguard.core.policy import Action, Failing, Interlocks, Policy, Quorum, Rollback, Rule, Target, Verify
 from rollguard.core.signals import HttpSignal, PlatformSignal, Scope, SecretRef
 from rollguard.engine.guard import Guard
+from rollguard.engine.readiness import ReadyWatch
 from rollguard.engine.record import Record
 from rollguard.engine.supervise import watch_over
 from rollguard.engine.watch import Watch
@@ -30,7 +31,7 @@ from rollguard.localfly.images import Behaviour, Image
 from rollguard.localfly.messages import ApiRequest, ApiResponse
 from rollguard.localfly.simulated_app import SimulatedApp
 from rollguard.localfly.world import World
-from rollguard.ports import HttpAnswer, Vitals
+from rollguard.ports import Delegate, HttpAnswer, Vitals
 from tests.simulation.trouble import Disk, MovableClock, Trouble, Watches, kind_of
 from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
 
@@ -171,6 +172,11 @@ class Stage:
         self.good = images[0]
         self.trouble, self.full, self.watches = Trouble(), Disk(), Watches()
         self._one_way_s = one_way_s
+        self.delegate_of: Callable[[Life], Delegate | None] = lambda life: None
+        """Who rolls back for a life whose policy names another executor."""
+        self.looks_ahead = False
+        """Whether lives look all the time if a rollback could happen."""
+        self.ready: ReadyWatch | None = None
 
     def born(
         self, policy: Policy | None = None, limit: Mode = Mode.ENFORCE
@@ -182,12 +188,14 @@ class Stage:
         platform = FlyPlatform(APP, FlyClient(transport, policy.target.token, ENVIRON), clock)
         record = Record(SlowJournal(self.disk, life, self.full.write), {"pager": frozenset({Kind.ALERT})}, vitals)
         watch = Watch(policy, platform, record, clock, vitals, lambda reading: None)
-        guard = Guard(policy, watch, platform, record, clock, vitals, limit)
+        guard = Guard(policy, watch, platform, record, clock, vitals, limit, delegate=self.delegate_of(life))
+
+        ready = self.ready = ReadyWatch(guard, platform) if self.looks_ahead else None
 
         async def live() -> None:
             try:
                 await record.open()
-                await watch_over(guard, record, clock, build_sources(policy, transport, ENVIRON))
+                await watch_over(guard, record, clock, build_sources(policy, transport, ENVIRON), ready=ready)
             except* Killed:
                 pass
 

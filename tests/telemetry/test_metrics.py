@@ -74,6 +74,10 @@ def a_goal_set() -> e.GoalSet:
     )  # fmt: skip
 
 
+def a_drill(result: str, at: float) -> e.DrillEnded:
+    return e.DrillEnded(at=at, drill="d", result=result, sentence="s", machines=1, there_s=41.0, back_s=38.0)
+
+
 def test_names_and_units_follow_the_rules_of_prometheus(metrics: Metrics) -> None:
     metrics.tick("shop", at=5.0, seconds=0.1)
     metrics.snapshot("shop", at=5.0)
@@ -81,8 +85,10 @@ def test_names_and_units_follow_the_rules_of_prometheus(metrics: Metrics) -> Non
     metrics.observe(e.FullyDeployed(at=5.0, digest=GOOD, version=41), "shop")
     metrics.observe(a_goal_set(), "shop")
     metrics.observe(e.GoalEnded(at=6.0, incident="i", outcome="restored", sentence="s"), "shop")
+    metrics.observe(a_drill("ok", at=8.0), "shop")
     metrics.conditions("shop", [Condition(type="Held", status="False", reason="Free", message="m")])
     metrics.fleet("shop", a_snapshot(), TargetState())
+    metrics.readiness("shop", None)
     families = list(prometheus_text(text(metrics)))
     assert len(families) > 25
     for family in families:
@@ -99,6 +105,7 @@ def test_names_and_units_follow_the_rules_of_prometheus(metrics: Metrics) -> Non
 PER_TARGET = (
     "paused", "blind", "incidents_open", "deploying", "pages_queued", "pages_pending", "ticks", "ticks_late",
     "tick_failures", "tick_duration_seconds", "last_tick_timestamp_seconds", "last_snapshot_timestamp_seconds",
+    "drilling", "last_drill_success_timestamp_seconds",
     "journal_events", "clock_jumps", "last_rollback_timestamp_seconds", "last_rollback_duration_seconds",
 )  # fmt: skip
 
@@ -110,11 +117,14 @@ LABELS: Mapping[str, set[str]] = {
     "machines": {"target", "image", "serving"},
     "release_info": {"target", "version", "image"},
     "incident_phase": {"target", "phase"},
+    "rollback_ready": {"target", "reason"},
     "rule_state": {"target", "rule", "state"},
     "rule_value": {"target", "rule"},
     "rule_limit": {"target", "rule"},
     "decisions": {"target", "decision"},
     "rollbacks": {"target", "outcome"},
+    "drills": {"target", "result"},
+    "last_drill_duration_seconds": {"target", "way"},
     "writes": {"target", "kind", "result"},
     "machine_updates": {"target", "result"},
     "pages": {"target", "channel", "outcome"},
@@ -283,3 +293,12 @@ def test_what_is_no_event_is_shown_too(metrics: Metrics) -> None:
     assert series(metrics, "heartbeats_total") == {("sent",): 1.0}
     assert series(metrics, "config_last_reload_successful") == {}
     assert series(metrics, "config_last_reload_success_timestamp_seconds") == {(): 7.0}
+
+
+def test_the_last_drill_that_went_as_it_must_is_shown_and_outlives_a_restart(metrics: Metrics) -> None:
+    metrics.restore(a_drill("ok", at=500.0), "shop")
+    metrics.observe(a_drill("failed", at=900.0), "shop")
+    assert series(metrics, "last_drill_success_timestamp_seconds") == {(): 500.0}
+    assert series(metrics, "last_drill_duration_seconds") == {("there",): 41.0, ("back",): 38.0}
+    assert series(metrics, "drills_total") == {("failed",): 1.0}
+    assert series(metrics, "drilling") == {}

@@ -74,7 +74,7 @@ class AiohttpTransport:
             if not sent:
                 raise Saturated(f"the guard had no free connection within {timeout_s:g}s: {what}") from None
             raise Unavailable(f"timeout after {timeout_s:g}s: {what}") from None
-        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error, what) from None  # the original may show the query
 
     async def close(self) -> None:
@@ -90,7 +90,11 @@ class AiohttpTransport:
             head = {name.lower(): value for name, value in response.headers.items()}
             if cookies := response.headers.getall("Set-Cookie", ()):
                 head["set-cookie"] = "\n".join(cookies)
-            content, whole = await _read(response, max_bytes, what)
+            what = traced(what, head)
+            try:
+                content, whole = await _read(response, max_bytes, what)
+            except zlib.error:
+                raise BadAnswer(f"gzip body damaged: {what}") from None
             answer = HttpAnswer(response.status, head, content)
             if not whole:
                 response.close()
@@ -139,7 +143,6 @@ _SENTENCES: tuple[tuple[type[Exception], type[Unavailable], str], ...] = (  # th
     (aiohttp.ClientPayloadError, Unavailable, "answer cut short"),
     (aiohttp.ClientResponseError, BadAnswer, "not a proper HTTP answer"),
     (aiohttp.InvalidURL, BadAnswer, "not a usable address"),
-    (zlib.error, BadAnswer, "gzip body damaged"),
     (OSError, Unavailable, "connection lost"),
     (Exception, BadAnswer, "not a usable request or answer"),
 )
@@ -164,6 +167,8 @@ def place(url: str) -> str:
 
 def excerpt(text: str, limit: int = 200) -> str:
     """At most ``limit`` characters of foreign text on one line, without control or invisible characters."""
+    if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text and text == text.strip():
+        return text  # nearly all there is
     printable = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
     line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
@@ -179,15 +184,18 @@ def status_error(answer: HttpAnswer, request: str, said: str = "") -> GuardError
 
     ``request`` is e.g. ``POST /v1/…``; ``said`` the server's own error text, which is bounded and escaped here.
     """
-    request_id = excerpt(answer.headers.get("fly-request-id", ""), 80)
-    message = f"HTTP {answer.status}: {request}" + (f": {excerpt(said)}" if said else "")
-    if request_id:
-        message += f" (fly-request-id {request_id})"
+    message = traced(f"HTTP {answer.status}: {request}" + (f": {excerpt(said)}" if said else ""), answer.headers)
     if answer.status in _RETRY or answer.status >= 500:
         return Unavailable(message, retry_after_s=retry_after_s(answer.headers))
     if answer.status in _CONFLICT:
         return Conflict(message)
     return Refused(message) if answer.status in _REFUSED else BadAnswer(message)
+
+
+def traced(words: str, headers: Mapping[str, str]) -> str:
+    """The words, with the request ID that Fly gave the answer, if any: what its support asks for."""
+    request_id = excerpt(headers.get("fly-request-id", ""), 80)
+    return f"{words} (fly-request-id {request_id})" if request_id else words
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

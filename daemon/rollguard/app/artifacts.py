@@ -14,9 +14,19 @@ from rollguard.adapters.artifacts import ArtifactFolder
 from rollguard.app.bundle import Bundler, new_salt, pack
 from rollguard.core import events as ev
 from rollguard.core.incident_json import incident_json, incident_object
-from rollguard.core.incident_record import BUNDLE, INCIDENT, POST_MORTEM, SUMMARY, Chronicle, chronicle, folder_name
+from rollguard.core.incident_record import (
+    BUNDLE,
+    INCIDENT,
+    OUTPUT,
+    POST_MORTEM,
+    SUMMARY,
+    Chronicle,
+    chronicle,
+    folder_name,
+)
 from rollguard.core.lifecycle import Goal
 from rollguard.core.model import Snapshot
+from rollguard.core.order import Begun
 from rollguard.core.postmortem import draft_of
 from rollguard.core.report import releases_json, status_text, summary_text
 from rollguard.engine.guard import Guard
@@ -91,6 +101,8 @@ class ArtifactWriter:
             name, folder = folder_name(opened.at, policy.target.name), ArtifactFolder(self._data, policy.artifacts)
             snapshot = job.snapshot or (await self._look() if job.when == "post" else self._guard.watch.snapshot)
             files = await asyncio.to_thread(self._files, job, told_of, recorded, snapshot)
+            if job.when == "post" and job.goal is not None and (printed := await self._printed(job.goal)):
+                files[OUTPUT] = printed
             path = await asyncio.to_thread(folder.write, name, files)
             await asyncio.to_thread(folder.prune, self._guard.record.state.newest_at)
             log.info("artifacts of incident %s are in %s", job.incident, path)
@@ -134,6 +146,11 @@ class ArtifactWriter:
         if job.when == "post" and job.goal is not None:
             files[SUMMARY] = summary_text(policy, job.goal, recorded)
         return files
+
+    async def _printed(self, goal: Goal) -> str:
+        """All that another executor printed on this machine."""
+        delegate = self._guard.respond.delegate
+        return await delegate.printed(Begun(goal.delegate)) if delegate and goal.delegate else ""
 
     def _seen_before(self, incident: str) -> Snapshot | None:
         """The platform before the first write, where this life of the guard saw it."""

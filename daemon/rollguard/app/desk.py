@@ -13,6 +13,7 @@ from rollguard.app.reload import Reloader, refusal
 from rollguard.app.target import Target
 from rollguard.core.policy import Policy
 from rollguard.core.recording import Recorded, recorded
+from rollguard.core.rehearsal import Wish
 from rollguard.errors import PolicyError, Refused
 
 Args = Mapping[str, Any]
@@ -38,6 +39,7 @@ class Desk:
             "veto": self._veto,
             "floor": self._floor,
             "rollback": self._rollback,
+            "drill": self._drill,
             "bundle": self._bundle,
             "reload": self._reload,
         }
@@ -87,12 +89,21 @@ class Desk:
         return _said(await target.acts.adopt(by, _reason(args), _version(args), known))
 
     async def _rollback(self, args: Args, by: str) -> Answer:
-        overrides = args.get("overrides", [])
-        if not isinstance(overrides, list) or not all(isinstance(name, str) for name in overrides):
-            raise Refused("overrides is a list of names")
+        overrides = _overrides(args)
         dry_run = _optional(args, "dry_run", bool) or False
         acts = self._target(args).acts
         return dataclasses.asdict(await acts.rollback(by, _reason(args), _version(args), overrides, dry_run=dry_run))
+
+    async def _drill(self, args: Args, by: str) -> Answer:
+        wish = Wish(
+            version=_version(args),
+            machine=_optional(args, "machine", str),
+            whole=_optional(args, "whole", bool) or False,
+            accept_gap=_optional(args, "accept_gap", bool) or False,
+            overrides=_overrides(args),
+        )
+        dry_run = _optional(args, "dry_run", bool) or False
+        return dataclasses.asdict(await self._target(args).rehearse.drill(by, _reason(args), wish, dry_run=dry_run))
 
     async def _bundle(self, args: Args, by: str) -> Answer:
         made = await self._target(args).bundler.by_hand(_optional(args, "incident", str))
@@ -129,6 +140,13 @@ def _said(sentence: str) -> Answer:
 
 def _reason(args: Args) -> str:
     return _optional(args, "reason", str) or ""
+
+
+def _overrides(args: Args) -> tuple[str, ...]:
+    names = args.get("overrides", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused("overrides is a list of names")
+    return tuple(names)
 
 
 def _version(args: Args) -> int | None:

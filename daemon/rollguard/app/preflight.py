@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rollguard.adapters.clock import SystemClock
+from rollguard.adapters.executors.registry import build_delegate
 from rollguard.adapters.fly.client import FlyClient
-from rollguard.adapters.fly.driver import FlyPlatform
+from rollguard.adapters.fly.driver import SALT, FlyPlatform
 from rollguard.adapters.secrets import read_secret
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.options import journal_path
 from rollguard.core.channels import Channel, GitHubIssue, PagerDuty, Slack, Webhook
+from rollguard.core.executors import Workflow
 from rollguard.core.model import EDGE, GapKind, Reading, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.signals import CountSignal, SecretRef
@@ -23,9 +25,11 @@ from rollguard.ports import Clock, Fleet, Transport
 REPORTS = "reports"
 
 
-def platform_of(policy: Policy, transport: Transport, environ: Mapping[str, str], clock: Clock) -> FlyPlatform:
-    """The driver of a policy's target."""
-    return FlyPlatform(policy.target.app, FlyClient(transport, policy.target.token, environ), clock)
+def platform_of(
+    policy: Policy, transport: Transport, environ: Mapping[str, str], clock: Clock, salt: bytes = SALT
+) -> FlyPlatform:
+    """The driver of a policy's target. ``salt``: that of the hashes in what it tells of configurations."""
+    return FlyPlatform(policy.target.app, FlyClient(transport, policy.target.token, environ), clock, salt)
 
 
 def missing_secrets(policies: Sequence[Policy], environ: Mapping[str, str]) -> list[str]:
@@ -56,6 +60,8 @@ def _secrets(policy: Policy) -> Iterator[tuple[str, SecretRef]]:
     for signal in policy.signals:
         if isinstance(signal, CountSignal) and signal.token is not None:
             yield f"signal {signal.name}", signal.token
+    if isinstance(policy.rollback.executor, Workflow):
+        yield policy.rollback.executor.name, policy.rollback.executor.token
     if policy.reports is not None:
         yield REPORTS, policy.reports.token
     for group, channels in (("page", policy.page), ("tell", policy.tell), ("record", policy.record)):
@@ -71,6 +77,16 @@ def _secret_of(channel: Channel) -> SecretRef:
             return channel.secret
         case Slack() | GitHubIssue():
             return channel.token
+
+
+async def unable(
+    policy: Policy, transport: Transport, environ: Mapping[str, str], data: Path, *, asking: bool
+) -> list[str]:
+    """Why the executor could take no order now. ``asking``: one that is asked over the wire, else one on this machine."""
+    remote = isinstance(policy.rollback.executor, Workflow)
+    delegate = build_delegate(policy, transport, environ, SystemClock(), data)
+    why = await delegate.trial() if delegate is not None and remote is asking else ""
+    return [f"{policy.path}: rollback.executor {policy.rollback.executor.name}: {why}"] if why else []
 
 
 async def strangers(

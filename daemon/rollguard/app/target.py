@@ -12,9 +12,11 @@ from typing import Never
 
 from rollguard import __version__
 from rollguard.adapters.clock import SystemClock
+from rollguard.adapters.executors.registry import build_delegate
 from rollguard.adapters.journal.memory import MemoryJournal
 from rollguard.adapters.journal.sqlite import SqliteJournal
 from rollguard.adapters.notify.registry import build_notifiers, channel_kinds, channel_names
+from rollguard.adapters.salt import known_salt, lasting_salt, mark_of
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.app.artifacts import ArtifactWriter
 from rollguard.app.bundle import Bundler
@@ -28,15 +30,18 @@ from rollguard.core.status import generation, limit_of
 from rollguard.core.surroundings import Board
 from rollguard.engine.acts import Acts
 from rollguard.engine.consent import Consent
+from rollguard.engine.drift import Configs
 from rollguard.engine.guard import Guard
 from rollguard.engine.heartbeat import beat_forever
 from rollguard.engine.outbox import Outbox
+from rollguard.engine.readiness import ReadyWatch
 from rollguard.engine.record import Record
+from rollguard.engine.rehearse import Rehearse
 from rollguard.engine.schema import read_schema
 from rollguard.engine.supervise import Exchangeable, Loop, polls, tick_s, watch_over
 from rollguard.engine.surroundings import LookAround
 from rollguard.engine.watch import Watch
-from rollguard.ports import Transport, Vitals
+from rollguard.ports import Delegate, Transport, Vitals
 from rollguard.telemetry.logs import log_event
 from rollguard.telemetry.metrics import Metrics
 from rollguard.web.health import why_unhealthy, why_unready
@@ -77,15 +82,23 @@ class Target:
         self._shared = shared
         self._probing = shared.transport if shared.probing is None else shared.probing()
         self._journal = journal
+        self._delegates: list[Delegate] = []
         self._late_told = 0
         self.record = Record(journal, channel_kinds(policy), self.vitals, [self._tell])
-        platform = platform_of(policy, shared.transport, shared.environ, self.clock)
+        salt = known_salt(shared.data)
+        platform = platform_of(policy, shared.transport, shared.environ, self.clock, salt)
         watch = Watch(policy, platform, self.record, self.clock, self.vitals, self._on_reading)
         self.around = LookAround(policy, shared.transport, self.clock, shared.board)
-        self.guard = Guard(policy, watch, platform, self.record, self.clock, self.vitals, shared.limit, self.around)
+        delegate = self._delegate_of(policy)
+        configs = Configs(platform, self.record, self.clock, mark_of(salt))
+        self.guard = Guard(
+            policy, watch, platform, self.record, self.clock, self.vitals, shared.limit, self.around, delegate, configs
+        )
+        self.ready = ReadyWatch(self.guard, platform)
         self.acts = Acts(self.guard, platform, self.clock)
+        self.rehearse = Rehearse(self.guard, self.acts, self.clock)
         self.consent = Consent(self.guard, self.clock)
-        self.view = View(self.guard, self.clock, self.vitals)
+        self.view = View(self.guard, self.clock, self.vitals, self.ready)
         notifiers = build_notifiers(policy, shared.transport, shared.environ)
         self.outbox = Outbox(journal, notifiers, self.clock, self.record)
         self.bundler = Bundler(self.guard, self.view, self.vitals, journal, shared.environ, shared.data)
@@ -94,7 +107,8 @@ class Target:
 
     @classmethod
     def on_disk(cls, policy: Policy, shared: Shared) -> Target:
-        """With its journal in the data folder. Raises ``JournalError``."""
+        """With its journal in the data folder. Raises ``JournalError`` or ``Refused``."""
+        lasting_salt(shared.data)
         return cls(
             policy, SqliteJournal.open(journal_path(shared.data, policy.target.name), policy.target.name), shared
         )
@@ -111,6 +125,7 @@ class Target:
         if metrics is None:
             return
         metrics.guard(self.guard.policy, channel_names(self.guard.policy))
+        metrics.readiness(self.name, None)
         for entry in recorded:
             metrics.restore(entry.event, self.name)
 
@@ -123,7 +138,7 @@ class Target:
 
     async def obey(self, policy: Policy) -> None:
         """Another policy from now on: rules, signals, channels, heartbeat. Raises ``JournalError``."""
-        self.guard.obey(policy)
+        self.guard.obey(policy, self._delegate_of(policy))
         self._changing.exchange(self._loops(policy))
         self.record.use(channel_kinds(policy))
         self.outbox.use(build_notifiers(policy, self._shared.transport, self._shared.environ))
@@ -140,7 +155,8 @@ class Target:
     async def run(self) -> None:
         """Guard until cancelled. Ends only by ``JournalError`` or a broken invariant."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(watch_over(self.guard, self.record, self.clock, (), self._on_tick), name="guard")
+            watching = watch_over(self.guard, self.record, self.clock, (), self._on_tick, self.ready)
+            group.create_task(watching, name="guard")
             group.create_task(self._changing.run(), name="signals")
             group.create_task(self.outbox.deliver_forever(), name="outbox")
             group.create_task(self.artifacts.write_forever(), name="artifacts")
@@ -151,7 +167,9 @@ class Target:
         return await self._journal.outbox_waiting()
 
     async def close(self) -> None:
-        """Let go of the journal."""
+        """Let go of whoever rolls back for us, then of the journal."""
+        for delegate in self._delegates:
+            await delegate.close()
         await self._journal.close()
 
     def why_unhealthy(self) -> str | None:
@@ -173,6 +191,13 @@ class Target:
     def _well(self) -> bool:
         """Whether the heartbeat may go out: seeing, writing, and in time."""
         return not self.vitals.blind and self.why_unready() is None and self.why_unhealthy() is None
+
+    def _delegate_of(self, policy: Policy) -> Delegate | None:
+        """Who rolls back by this policy. One of an earlier policy is kept: it may be at work."""
+        shared = self._shared
+        delegate = build_delegate(policy, shared.transport, shared.environ, self.clock, shared.data)
+        self._delegates += [delegate] if delegate else []
+        return delegate
 
     def _loaded(self, now: float) -> ev.PolicyLoaded:
         policy = self.guard.policy
@@ -242,6 +267,7 @@ class Target:
         if metrics is None:
             return
         metrics.conditions(self.name, conditions)
+        metrics.readiness(self.name, self.ready.now)
         metrics.fleet(self.name, self.guard.watch.snapshot, self.guard.record.state)
         metrics.pages_waiting(self.name, waiting)
         for _ in range(vitals.late_ticks - self._late_told):

@@ -11,6 +11,7 @@ from rollguard.core.explain import explain_now, lines_now
 from rollguard.core.fleet import newest_running
 from rollguard.core.status import target_object
 from rollguard.engine.guard import Guard
+from rollguard.engine.readiness import ReadyWatch
 from rollguard.errors import Refused
 from rollguard.ports import Clock, Vitals
 
@@ -18,8 +19,9 @@ from rollguard.ports import Clock, Vitals
 class View:
     """Follows one guard, so that conditions know when they last changed. ``generation`` numbers its policies."""
 
-    def __init__(self, guard: Guard, clock: Clock, vitals: Vitals) -> None:
+    def __init__(self, guard: Guard, clock: Clock, vitals: Vitals, ready: ReadyWatch | None = None) -> None:
         self._guard = guard
+        self._ready = ready
         self._clock = clock
         self._vitals = vitals
         self._conditions: tuple[Condition, ...] = ()
@@ -72,6 +74,7 @@ class View:
             snapshot=guard.watch.snapshot,
             case=case,
             baseline=guard.learner.baseline(case.candidate.digest, limits, now)[0] if case else None,
+            readiness=self._ready.now if self._ready is not None else None,
             rejected=self._vitals.reload_error,
             journal_error=self._vitals.journal_error,
         )

@@ -31,7 +31,7 @@ def check(argv: Sequence[str], about: str) -> int:
             sound += load_policies(path, os.environ)
         except PolicyError as error:
             problems += error.problems
-    warnings = [warning for policy in sound for warning in lints(policy)]
+    warnings = [warning for policy in sound for warning in lints(policy)] + asyncio.run(_missing(sound))
     refused, facts = asyncio.run(_live(sound)) if args.live else ([], [])
     if args.output == "json":
         screen.as_json({"problems": problems, "live": refused, "warnings": warnings, "facts": facts})
@@ -52,6 +52,15 @@ def _print(problems: list[str], refused: list[str], warnings: list[str], facts: 
             screen.line(f"{kind}{head}", colour)
             for row in rest:
                 screen.line(row)
+
+
+async def _missing(policies: Sequence[Policy]) -> list[str]:
+    """Programs that roll back by these policies and are not on this machine, which need not be the guard's own."""
+    from rollguard.adapters.http import AiohttpTransport
+    from rollguard.app.preflight import unable
+
+    transport, folder = AiohttpTransport(), Path()
+    return [why for policy in policies for why in await unable(policy, transport, os.environ, folder, asking=False)]
 
 
 async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
@@ -75,7 +84,7 @@ async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
 async def _look(policy: Policy, transport: Transport, problems: list[str]) -> str:
     """What the platform says of the target; to ``problems``, what its signals do not answer."""
     from rollguard.adapters.clock import SystemClock
-    from rollguard.app.preflight import platform_of, unanswered
+    from rollguard.app.preflight import platform_of, unable, unanswered
     from rollguard.core.messages import mix
 
     clock = SystemClock()
@@ -83,5 +92,6 @@ async def _look(policy: Policy, transport: Transport, problems: list[str]) -> st
     who = await platform.whoami()
     snapshot = await platform.snapshot()
     problems += [f"{policy.path}: {why}" for why in await unanswered(policy, transport, os.environ, snapshot, clock)]
+    problems += await unable(policy, transport, os.environ, Path(), asking=True)
     newest = f", newest release v{snapshot.newest_version}" if snapshot.releases else ""
     return f"{who}: {len(snapshot.managed)} machines ({mix(snapshot)}){newest}"

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "explain": ("look", "the decision tree now, or of a past incident"),
     "bundle": ("bundle", "what the guard knows of an incident in one file, for somebody who was not there"),
     "rollback": ("rollback", "go back by hand, under the same floor; works without a daemon too"),
+    "drill": ("drill", "rehearse a rollback: one machine, or a staging app, to the target and back, timed"),
     "pause": ("acts", "the hand brake: no automatic act until resumed"),
     "resume": ("acts", "take the hand brake and any hold off"),
     "hold": ("acts", "page instead of acting for a while: a hotfix is on its way"),

@@ -56,6 +56,8 @@ def target(item: Mapping[str, Any]) -> None:
         line(f"  incident {incident['id']} ({incident['phase']}): {incident['sentence']}", "bad")
     if status.get("baseline"):
         line(f"  compared with {status['baseline']['sentence']}")
+    if status.get("lastProven"):
+        line(f"  {status['lastProven']['sentence']}")
     for condition in status["conditions"]:
         calm = condition["type"] in _CALM and condition["status"] == "False"
         kind = "good" if calm else "soon" if condition["type"] in _CALM else _KINDS[condition["status"]]
@@ -75,6 +77,8 @@ def target(item: Mapping[str, Any]) -> None:
             for m in status["machines"]
         ],
     )
+    readiness = status.get("readiness") or {"checks": ()}
+    _table("ready to roll back", [(c["name"], c["state"], c["sentence"]) for c in readiness["checks"]])
     standing = [lock for lock in status["interlocks"] if lock["standing"]]
     _table("holding now", [(lock["name"], lock["sentence"]) for lock in standing])
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from rollguard.config import schema, sources
 from rollguard.config.channels import Notify, to_channels
 from rollguard.config.complaints import Complaints, complain
+from rollguard.config.executors import to_executor
 from rollguard.config.interlocks import Interlocks, to_interlocks
 from rollguard.config.problems import Wrong, shown
 from rollguard.config.rules import to_rule, to_verify_limit
@@ -204,6 +205,8 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
         stability_s=written.stability,
         pause_between_s=written.pause_between,
         deadline_s=written.deadline,
+        not_ready_after_s=written.not_ready_after,
+        executor=to_executor(written.executor, written.deadline, complaints),
     )
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from rollguard.config.quantity import duration_text
 from rollguard.core.channels import PagerDuty, Webhook
+from rollguard.core.executors import Machines
 from rollguard.core.model import Mode
 from rollguard.core.policy import Action, Compared, Failing, Policy, Quantile, Ratio, Rule, Threshold
 from rollguard.core.signals import CountSignal, HttpSignal, JourneySignal, JsonSignal, ProbeSignal, Scope, Signal
@@ -14,7 +15,7 @@ from rollguard.core.signals import CountSignal, HttpSignal, JourneySignal, JsonS
 
 def lints(policy: Policy) -> list[str]:
     """Warnings as ``file: sentence`` or ``file:line: sentence``, in no way errors."""
-    checks = (_mode, _rule_modes, _migration, _freeze, _no_guarantee, _edge, _control, _own_address, _people)
+    checks = (_mode, _rule_modes, _executor, _migration, _freeze, _no_guarantee, _edge, _control, _own_address, _people)
     return [warning for check in checks for warning in check(policy)]
 
 
@@ -33,6 +34,15 @@ def _rule_modes(policy: Policy) -> Iterator[str]:
     for rule in _acting(policy):
         if rule.mode < policy.mode:
             yield f"{rule.origin}: mode {rule.mode.name.lower()} keeps rule '{rule.name}' from rolling back"
+
+
+def _executor(policy: Policy) -> Iterator[str]:
+    executor = policy.rollback.executor
+    if not isinstance(executor, Machines):
+        yield (
+            f"{policy.path}: rollback.executor is {executor.name}: no first machine proves the rollback, and the floor "
+            "is not the guard's to keep (first, healthy_floor and pause_between count for nothing)"
+        )
 
 
 def _migration(policy: Policy) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from rollguard.config.channels import Notify
+from rollguard.config.executors import Executor
 from rollguard.config.interlocks import Interlocks
 from rollguard.config.scalars import (
     VARIABLE_SCHEMA,
@@ -127,6 +128,7 @@ class First(Section):
 class Rollback(Section):
     """How to go back: rolling, above a floor of healthy machines."""
 
+    executor: Executor = doc("Whose hands do it.", default="machines")
     first: First = doc("Which machines go first.", default=First())
     max_unavailable: Percent = doc("Most machines of a group in flight at once.", default="25%")
     healthy_floor: Percent = doc("Never take down a healthy machine below this share of a group.", default="75%")
@@ -134,6 +136,7 @@ class Rollback(Section):
     stability: Duration = doc("How long a machine must stay healthy to count as updated.", default="15s")
     pause_between: Duration = doc("Pause between a machine going healthy and the next going down.", default="10s")
     deadline: Positive = doc("Longest time for the whole rollback; then people take over.", default="15m")
+    not_ready_after: Positive = doc("Page when no rollback could have happened for so long.", default="5m")
     restart_sick: Flag = doc("Restart a machine that fails alone: one an hour, never below the floor.", default=False)
 
 

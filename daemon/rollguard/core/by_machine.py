@@ -6,13 +6,26 @@ a bad release).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain, islice, takewhile
 
 from rollguard.core import text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure
-from rollguard.core.judging import Answer, Evidence, Say, beyond, by_chance, has_edge, quorum, scopes_of, stale_after_s
+from rollguard.core.judging import (
+    Answer,
+    Evidence,
+    Say,
+    beyond,
+    by_chance,
+    fresh_until,
+    has_edge,
+    quorum,
+    scopes_of,
+    stale_after_s,
+)
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Condition, Crashed, Failing, Rule, Threshold
 from rollguard.core.signals import Scope, Signal
@@ -31,27 +44,22 @@ def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> F
 def _probe_answer(
     condition: Failing, signal: Signal, evidence: Evidence, subject: str, since: float, now: float
 ) -> Answer:
-    seen = [r for r in evidence.windows.since(signal.name, subject, since) if r.gap is None]
-    if not _fresh(seen, signal, max(since, evidence.alive_since), now):
-        return Answer(subject=subject, say=Say.NOTHING, detail="no answer")
-    if not seen:
+    seen = (r for r in evidence.windows.newest_first(signal.name, subject, since) if r.gap is None)
+    newest = next(seen, None)
+    if not _fresh(newest, signal, max(since, evidence.alive_since), now):
+        return Answer(subject=subject, say=Say.NOTHING, detail="no answer", until=math.inf)
+    if newest is None:
         return Answer(subject=subject, say=Say.QUIET, detail="nothing read yet")
-    last = seen[-condition.of :] if condition.of else _trailing_failures(seen)
-    failed = [r for r in last if r.value == 0.0]
+    last = islice(chain([newest], seen), condition.of)
+    failed = list(filter(_failed, last) if condition.of else takewhile(_failed, last))
     if not failed:
-        return Answer(subject=subject, say=Say.WELL, value=0.0)
+        return Answer(subject=subject, say=Say.WELL, value=0.0, until=fresh_until(newest.at, signal))
     say = Say.BREACH if len(failed) >= condition.k else Say.SOON
-    return Answer(subject=subject, say=say, value=float(len(failed)), since=failed[0].at, detail=failed[-1].detail)
+    return Answer(subject=subject, say=say, value=float(len(failed)), since=failed[-1].at, detail=failed[0].detail)
 
 
-def _trailing_failures(seen: Sequence[Reading]) -> list[Reading]:
-    """The failed probes after the last one that succeeded, oldest first."""
-    run: list[Reading] = []
-    for reading in reversed(seen):
-        if reading.value != 0.0:
-            break
-        run.append(reading)
-    return run[::-1]
+def _failed(reading: Reading) -> bool:
+    return reading.value == 0.0
 
 
 def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
@@ -86,33 +94,34 @@ def threshold_answer(
 
     A gap in between does not matter; a silence so long that the guard was blind starts the hold again.
     """
-    every = evidence.windows.since(condition.key, subject, since)
-    seen = [r for r in every if r.gap is None and r.value is not None]
-    if every and every[-1].gap is GapKind.NO_TRAFFIC and _fresh(every, signal, since, now):
-        return Answer(subject=subject, say=Say.QUIET, detail="no traffic")
-    if not _fresh(seen, signal, max(since, evidence.alive_since), now):
-        return Answer(subject=subject, say=Say.NOTHING, detail=str(every[-1].gap) if every else "no answer")
-    if not seen:
+    heard = next(evidence.windows.newest_first(condition.key, subject, since), None)
+    if heard is not None and heard.gap is GapKind.NO_TRAFFIC and _fresh(heard, signal, since, now):
+        return Answer(subject=subject, say=Say.QUIET, detail="no traffic", until=fresh_until(heard.at, signal))
+    every = evidence.windows.newest_first(condition.key, subject, since)
+    seen = (r for r in every if r.gap is None and r.value is not None)
+    newest = next(seen, None)
+    if not _fresh(newest, signal, max(since, evidence.alive_since), now):
+        detail = str(heard.gap) if heard is not None else "no answer"
+        return Answer(subject=subject, say=Say.NOTHING, detail=detail, until=math.inf)
+    if newest is None:
         return Answer(subject=subject, say=Say.QUIET, detail="nothing read yet")
     run: list[Reading] = []
-    for reading in reversed(seen):
+    for reading in chain([newest], seen):
         if not beyond(reading.value or 0.0, condition.limit, above=condition.above):
             break
         if run and run[-1].at - reading.at > stale_after_s(signal):
             break
         run.append(reading)
     if not run:
-        return Answer(subject=subject, say=Say.WELL, value=seen[-1].value)
+        return Answer(subject=subject, say=Say.WELL, value=newest.value, until=fresh_until(newest.at, signal))
     held_s = run[0].at - run[-1].at
     say = Say.BREACH if held_s >= condition.for_s else Say.SOON
     return Answer(subject=subject, say=say, value=run[0].value, since=run[-1].at)
 
 
-def _fresh(seen: Sequence[Reading], signal: Signal, since: float, now: float) -> bool:
+def _fresh(newest: Reading | None, signal: Signal, since: float, now: float) -> bool:
     """Whether there is something to judge: a reading that is not too old. A young subject is given its time."""
-    if not seen:
-        return now - since <= stale_after_s(signal)
-    return now - seen[-1].at <= stale_after_s(signal)
+    return now - (since if newest is None else newest.at) <= stale_after_s(signal)
 
 
 def _by_quorum(
@@ -178,7 +187,7 @@ def _by_quorum(
     well = [a for a in asked if a.say is Say.WELL]
     quiet = next((a.detail for a in asked if a.say is Say.QUIET), "no answer")
     clear = finding(RuleState.CLEAR, f"well on {len(well)} of {len(asked)}" if well else quiet, who=well)
-    return replace(clear, machines=())
+    return replace(clear, machines=(), holds_until=min(a.until for a in asked))
 
 
 def _by_chance(condition: Failing | Threshold, edge: Answer, sick_share: float, signal: Signal) -> bool:
@@ -260,7 +269,8 @@ def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> F
         return make(RuleState.FIRING, f"machine {text.listing(looping)}, not the release: {words}", Blame.MACHINE)
     if worst:
         return make(RuleState.PENDING, words)
-    return make(RuleState.CLEAR, f"no crash in {text.seconds(condition.within_s)}")
+    # Time alone only takes crashes out of the window.
+    return replace(make(RuleState.CLEAR, f"no crash in {text.seconds(condition.within_s)}"), holds_until=math.inf)
 
 
 def _crashes(tenure: Tenure, start: float) -> list[float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rollguard.core import ratios, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure, View
-from rollguard.core.judging import Evidence, beyond, quorum, stale_after_s
+from rollguard.core.judging import MARGIN_S, Evidence, beyond, fresh_until, quorum, stale_after_s
 from rollguard.core.policy import Quantile, Ratio, Rule
 from rollguard.core.ratios import Measure
 
@@ -23,8 +23,9 @@ class Limit:
 
     ``beyond`` looks at the value alone; ``sure`` says that it is beyond whatever chance or the rest of the window may
     do, ``doubt`` why it is not. ``near`` and ``past`` are the words for a measure within and beyond. ``nothing`` says
-    why there is no limit to hold it against. A measure must be beyond ``throughout``: in each of so many ``parts`` of
-    what was counted in its window, ``parts_s_min`` altogether. A hiccup is over sooner.
+    why there is no limit to hold it against, which is so until ``nothing_until``. A measure must be beyond
+    ``throughout``: in each of so many ``parts`` of what was counted in its window, ``parts_s_min`` altogether. A hiccup
+    is over sooner.
     """
 
     value: float | None
@@ -36,6 +37,7 @@ class Limit:
     baseline: float | None = None
     trigger: Trigger = Trigger.ABSOLUTE
     nothing: str = ""
+    nothing_until: float = math.inf
     throughout: Callable[[Measure], bool] | None = None
     parts: int = 1
     parts_s_min: float = 0.0
@@ -88,7 +90,13 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
     judged = _Judged(rule, of, evidence, limit)
     view, name, measured = evidence.view, name_of(of), judged.measure(evidence.view, now, of.min_count)
 
-    def make(state: RuleState, sentence: str, since: float | None = None, who: _Who | None = None) -> Finding:
+    def make(
+        state: RuleState,
+        sentence: str,
+        since: float | None = None,
+        who: _Who | None = None,
+        holds_until: float = -math.inf,
+    ) -> Finding:
         who = who or _Who(Blame.RELEASE)
         return Finding(
             rule=rule,
@@ -101,6 +109,7 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
             machines=who.machines,
             since=since,
             trigger=limit.trigger,
+            holds_until=holds_until,
         )
 
     signal = evidence.policy.signal(key_of(of).partition(".")[0])
@@ -110,14 +119,15 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
         if view.asleep or now - born_at <= stale_after_s(signal) + signal.every_s:
             return make(RuleState.CLEAR, f"{name}: nothing read yet")
         return make(RuleState.BLIND, f"no readings of {key_of(of)}: {measured.gap or 'no answer'}")
+    until = min(measured.oldest_at + of.over_s - MARGIN_S, fresh_until(measured.newest_at, signal))
     if limit.nothing:
-        return make(RuleState.CLEAR, f"{name}: {limit.nothing}")
+        return make(RuleState.CLEAR, f"{name}: {limit.nothing}", holds_until=min(until, limit.nothing_until))
     if measured.value is None:
         window = f"{measured.count:.0f} of {of.min_count:.0f} in {text.seconds(of.over_s)}"
-        return make(RuleState.CLEAR, f"{name}: too little traffic to judge, {window}")
+        return make(RuleState.CLEAR, f"{name}: too little traffic to judge, {window}", holds_until=until)
     words = f"{name} {show(of)(measured.value)} of {measured.count:.0f} in {text.seconds(of.over_s)}"
     if not limit.beyond(measured):
-        return make(RuleState.CLEAR, f"{words}, {limit.near(measured)}")
+        return make(RuleState.CLEAR, f"{words}, {limit.near(measured)}", holds_until=until)
     if not limit.sure(measured):
         return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: {limit.doubt}")
     if not judged.lasts(measured):

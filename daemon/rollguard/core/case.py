@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rollguard.core import text
+from rollguard.core.drift import Drifts
 from rollguard.core.finding import Finding
 from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.model import Snapshot
@@ -29,7 +30,7 @@ class Case:
 
     ``resolvable`` is what the platform said of the target's image (None: not asked yet). ``deploy`` names a deploy
     in progress. ``clock_behind_s``: how far wall time lies before the journal's newest entry. ``around`` is what
-    the guard knows of the world outside the app.
+    the guard knows of the world outside the app, ``drifts`` what changed in the app's configuration.
     """
 
     policy: Policy
@@ -44,6 +45,7 @@ class Case:
     clock_behind_s: float = 0.0
     around: Surroundings = field(default_factory=Surroundings)
     overrides: frozenset[str] = frozenset()
+    drifts: Drifts = field(default_factory=Drifts)
 
 
 @dataclass(frozen=True, slots=True)

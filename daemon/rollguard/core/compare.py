@@ -6,6 +6,7 @@ people and decide nothing: between two bounds nobody knows where a request was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from rollguard.core.baseline import Baseline, Times, measure_of
 from rollguard.core.bounds import Latencies
 from rollguard.core.by_sum import Limit, by_sum
 from rollguard.core.finding import Finding, Trigger
-from rollguard.core.judging import Evidence, settled
+from rollguard.core.judging import MARGIN_S, Evidence, settled
 from rollguard.core.policy import Compared, Quantile, Ratio, Rule
 from rollguard.core.ratios import Measure, quantile
 
@@ -48,14 +49,25 @@ def _missing(condition: Compared, evidence: Evidence, now: float) -> Limit | Non
         return _nothing(f"nothing to compare with yet: {known}, {REQUESTS_MIN:.0f} are needed")
     if evidence.view.serving and all(t.since > now for t in evidence.view.serving):
         settle = text.seconds(evidence.policy.comparing.settle_s)
-        return _nothing(f"every machine settles: what it does in its first {settle} is not compared")
+        why = f"every machine settles: what it does in its first {settle} is not compared"
+        return _nothing(why, until=min(t.since for t in evidence.view.serving) - MARGIN_S)
     return None
 
 
-def _nothing(why: str) -> Limit:
+def _nothing(why: str, until: float = math.inf) -> Limit:
     no: Callable[[Measure], bool] = lambda m: False
     said: Callable[[Measure], str] = lambda m: why
-    return Limit(value=None, beyond=no, sure=no, doubt="", near=said, past=said, trigger=Trigger.RELATIVE, nothing=why)
+    return Limit(
+        value=None,
+        beyond=no,
+        sure=no,
+        doubt="",
+        near=said,
+        past=said,
+        trigger=Trigger.RELATIVE,
+        nothing=why,
+        nothing_until=until,
+    )
 
 
 def _limit(condition: Compared, evidence: Evidence) -> Limit:

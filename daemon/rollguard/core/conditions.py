@@ -13,6 +13,7 @@ from rollguard.core.interlocks import standing
 from rollguard.core.lifecycle import TargetState
 from rollguard.core.model import Mode, Snapshot
 from rollguard.core.policy import Policy
+from rollguard.core.readiness import Readiness
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
@@ -33,7 +34,8 @@ class Situation:
     """Everything a running guard knows of its target at one instant.
 
     ``generation`` numbers the policies obeyed so far; ``rejected`` says why a newer file is not obeyed. ``case`` is
-    what a decision would look at, None before the first look; ``baseline`` what the release is compared with.
+    what a decision would look at, None before the first look; ``baseline`` what the release is compared with;
+    ``readiness`` whether a rollback could happen, where that is looked at.
     """
 
     policy: Policy
@@ -45,6 +47,7 @@ class Situation:
     snapshot: Snapshot | None = None
     case: Case | None = None
     baseline: Baseline | None = None
+    readiness: Readiness | None = None
     rejected: str | None = None
     journal_error: str | None = None
 
@@ -106,6 +109,9 @@ def _ready(seen: Situation, now: float) -> Condition:
     refusals, _ = standing(seen.case, Trigger.ABSOLUTE, now)
     if refusals:
         return ready(FALSE, camel(refusals[0].name), "; ".join(r.sentence for r in refusals))
+    if seen.readiness is not None and seen.readiness.failing:
+        first = seen.readiness.failing[0]
+        return ready(FALSE, f"Not{camel(first.name)}", "; ".join(c.sentence for c in seen.readiness.failing))
     if seen.mode is not Mode.ENFORCE:
         mode = seen.mode.name.lower()
         return ready(FALSE, f"Mode{mode.title()}", f"the mode is {mode}: the guard would not act")
@@ -117,7 +123,10 @@ def _acting(state: TargetState) -> Condition:
     def acting(status: str, reason: str, message: str) -> Condition:
         return Condition(type="Acting", status=status, reason=reason, message=message)
 
-    incident, goal = state.incident, state.goal
+    incident, goal, drill = state.incident, state.goal, state.drilling
+    if drill is not None:
+        which = "the whole app" if drill.began.whole else f"machine {text.listing(drill.began.machines)}"
+        return acting(TRUE, "Drilling", f"a drill by {drill.began.by}: {which} is on its way {drill.way}")
     if goal is not None:
         done = sum(u.healthy for u in goal.updates.values())
         to = f"v{goal.target_version}" if goal.target_version else text.short(goal.target)

@@ -30,8 +30,14 @@ def from_json(data: Mapping[str, Any]) -> Event:
     cls = EVENTS.get(str(data.get("event")))
     if cls is None:
         raise ValueError(f"unknown event {data.get('event')!r}")
-    known = _fields(cls.__name__)
-    values: dict[str, Any] = {k: tuple(v) if known[k] else v for k, v in data.items() if k in known}
+    known, tuples = _fields(cls.__name__)
+    values = dict(data)
+    del values["event"]
+    if not values.keys() <= known:  # a newer guard wrote it
+        values = {name: value for name, value in values.items() if name in known}
+    for name in tuples:
+        if name in values:
+            values[name] = tuple(values[name])
     return cls(**values)
 
 
@@ -42,11 +48,12 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _fields(kind: str) -> dict[str, bool]:
-    """The fields of an event, and whether each is a tuple (a list in JSON)."""
+def _fields(kind: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields of a kind of event, and those of them that are tuples (lists in JSON)."""
     cls = EVENTS[kind]
     hints = typing.get_type_hints(cls)
-    return {f.name: _is_tuple(hints[f.name]) for f in dataclasses.fields(cls)}
+    names = frozenset(f.name for f in dataclasses.fields(cls))
+    return names, frozenset(name for name in names if _is_tuple(hints[name]))
 
 
 def _is_tuple(hint: Any) -> bool:

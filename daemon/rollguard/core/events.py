@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 from rollguard.core.event import Event as Event
 from rollguard.core.event import Recorded as Recorded
+from rollguard.core.events_of_drills import DrillBegan as DrillBegan
+from rollguard.core.events_of_drills import DrillEnded as DrillEnded
+from rollguard.core.events_of_drills import DrillMoved as DrillMoved
+from rollguard.core.events_of_drills import DrillTurned as DrillTurned
 from rollguard.core.events_of_people import ApprovalAsked as ApprovalAsked
 from rollguard.core.events_of_people import ApprovalEnded as ApprovalEnded
 from rollguard.core.events_of_people import BaselineLoaded as BaselineLoaded
@@ -22,6 +26,8 @@ from rollguard.core.events_of_people import PageSent as PageSent
 from rollguard.core.events_of_people import PauseLifted as PauseLifted
 from rollguard.core.events_of_people import PauseSet as PauseSet
 from rollguard.core.events_of_people import Reported as Reported
+from rollguard.core.events_of_readiness import ConfigCompared as ConfigCompared
+from rollguard.core.events_of_readiness import ReadinessChanged as ReadinessChanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +170,7 @@ class GoalSet(Event):
     ``after_version`` is the newest release row at that moment: any newer row that is not ours ends the goal.
     ``instances`` are the machines' instance IDs then: a machine that left its own was changed by somebody else.
     ``rules`` asked for it; ``prove``: the first machine must do better than the rest before the others follow.
+    ``executor`` is whose hands do it.
     """
 
     incident: str
@@ -179,11 +186,13 @@ class GoalSet(Event):
     instances: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: tuple[str, ...] = ()
     prove: bool = False
+    executor: str = "machines"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepIntended(Event):
-    """About to write. ``kind`` is release_create, release_running, update, release_complete, release_failed, restart.
+    """About to write. ``kind`` is release_create, release_running, update, release_complete, release_failed, restart,
+    delegate (somebody else is told to roll back) or delegate_cancel (and told to stop).
 
     For an update, ``instance_id`` is the machine's version before it. A restart belongs to no goal.
     """
@@ -218,6 +227,22 @@ class StepFailed(Event):
     kind: str
     error: str
     machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegated(Event):
+    """What another executor says of the rollback. ``state``: running, succeeded, failed, or lost (nobody knows).
+
+    ``id`` is what it is known by, ``link`` where people can watch it, ``output`` the last lines that it printed.
+    """
+
+    incident: str
+    executor: str
+    state: str
+    id: str = ""
+    sentence: str = ""
+    link: str = ""
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

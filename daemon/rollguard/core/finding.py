@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rollguard.core.policy import Rule
@@ -46,7 +47,7 @@ class Finding:
 
     ``sentence`` says value, limit and since when; ``since`` is the first reading of the present breach. ``machines``
     are those that breach. ``value``, ``limit`` and ``baseline`` (what the release is compared with) are in base units,
-    None where there is none.
+    None where there is none. As long as nothing new is read, judging again says the same up to ``holds_until``.
     """
 
     rule: Rule
@@ -59,6 +60,7 @@ class Finding:
     machines: tuple[str, ...] = ()
     since: float | None = None
     trigger: Trigger = Trigger.ABSOLUTE
+    holds_until: float = field(default=-math.inf, compare=False)
 
     @property
     def firing(self) -> bool:

@@ -71,6 +71,7 @@ def incident_object(
         "decisions": [_decision(policy, told_of, d) for d in told_of.decisions],
         "firstMachine": _verdict(told_of.first),
         "verified": _verdict(told_of.verified),
+        "config": _config(told_of.config),
         "closed": {"at": _stamp(closed.at), "outcome": closed.outcome, "sentence": closed.sentence} if closed else None,
         "postMortemDue": _stamp(told_of.due_at),
         "figures": {
@@ -194,12 +195,20 @@ def _goal(told_of: Chronicle, goal: ev.GoalSet) -> Json:
         "deadline": _stamp(goal.deadline_at),
         "rules": list(goal.rules),
         "mustProve": goal.prove,
+        "executor": goal.executor,
         "ended": {"at": _stamp(ended.at), "outcome": ended.outcome, "sentence": ended.sentence} if ended else None,
     }
 
 
 def _verdict(event: ev.Verified | ev.FirstJudged | None) -> Json | None:
     return {"at": _stamp(event.at), "result": event.result, "sentence": event.sentence} if event else None
+
+
+def _config(event: ev.ConfigCompared | None) -> Json | None:
+    if event is None:
+        return None
+    lines = {"added": list(event.added), "removed": list(event.removed), "changed": list(event.changed)}
+    return {"at": _stamp(event.at), "known": event.known, **lines, "sentence": event.sentence}
 
 
 def _named(line: str) -> Json:

@@ -18,9 +18,9 @@ DUE_S = 86400.0
 """The runbook's time for a post-mortem, from the end on."""
 
 SUMMARY, INCIDENT, POST_MORTEM = "rollback-summary.txt", "incident.json", "post-mortem.md"
-BUNDLE = "support-bundle.tar.gz"
+BUNDLE, OUTPUT = "support-bundle.tar.gz", "executor-output.txt"
 E = TypeVar("E", bound=Event)
-_WRITES = frozenset({"release_create", "update"})
+_WRITES = frozenset({"release_create", "update", "delegate"})
 _PAGES = (ev.PageQueued, ev.PageSent, ev.PageFailed)
 
 
@@ -124,6 +124,11 @@ class Chronicle:
     @property
     def closed(self) -> ev.IncidentClosed | None:
         return self._newest(ev.IncidentClosed)
+
+    @property
+    def config(self) -> ev.ConfigCompared | None:
+        """How the app was configured after the rollback, beside what its image was proven with."""
+        return self._newest(ev.ConfigCompared)
 
     @property
     def decisions(self) -> tuple[ev.Decided, ...]:

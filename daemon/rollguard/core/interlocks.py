@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from rollguard.core.case import Case, Check, Effect, Refusal
 from rollguard.core.finding import Trigger
@@ -22,7 +23,13 @@ class Interlock:
 
     def effect(self, trigger: Trigger) -> Effect:
         """The cell of this row under ``trigger``."""
-        return Effect(self.effects.split()[COLUMNS.index(trigger)])
+        return _cells(self.effects)[trigger]
+
+
+@cache
+def _cells(effects: str) -> dict[Trigger, Effect]:
+    """A row's cells; asked for at every tick while a rule fires."""
+    return dict(zip(COLUMNS, map(Effect, effects.split()), strict=True))
 
 
 COLUMNS = (
@@ -38,6 +45,7 @@ TABLE = (
     #         name                 check                      relative absolute hard-down report approved manual
     Interlock("pause", people.pause, "H  H  H  H  H* H*"),
     Interlock("hold", people.hold, "H  H  H  H  W  W"),
+    Interlock("config-only release", release.config_only, "H  H  H  H  W  W"),
     Interlock("release age", release.release_age, "H  H  H  -  W  W"),
     Interlock("watch", release.watch_over, "H  -  -  -  -  -"),
     Interlock("onset", release.onset, "H  H  H  -  W  W"),
@@ -50,11 +58,11 @@ TABLE = (
     Interlock("dependency", world.dependency, "H  H  H  -  W  W"),
     Interlock("other targets", world.others, "H  H  H  -  W  W"),
     Interlock("platform incident", world.platform_incident, "W  W  W  W  W  W"),
+    Interlock("config drift", release.config_drift, "W  W  W  W  W  W"),
     Interlock("cooldown", budget.cooldown, "H  H  H  H  -  -"),
     Interlock("budget", budget.budget, "H  H  H  H  -  -"),
     Interlock("report budget", budget.report_budget, "-  -  -  H  -  -"),
     Interlock("freeze", people.freeze, "H  H  H  H  W  W"),
-    Interlock("config-only release", release.config_only, "H  H  H  H  W  W"),
     Interlock("clock", world.clock, "H  H  H  H  W  W"),
     Interlock("restored release", release.restored, "H  H  H  H  W  W"),
 )

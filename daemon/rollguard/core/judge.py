@@ -5,14 +5,28 @@ Every condition is judged for the cohort of the candidate: by digest, never by r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollguard.core import by_machine, by_sum, compare, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence, by_chance, has_edge, of_users, quorum
-from rollguard.core.policy import Compared, Crashed, Failing, Quantile, Ratio, Reported, Rule, Threshold
+from rollguard.core.policy import (
+    Compared,
+    Condition,
+    Crashed,
+    Failing,
+    Policy,
+    Quantile,
+    Ratio,
+    Reported,
+    Rule,
+    Threshold,
+)
+from rollguard.core.ratios import probe_keys
+from rollguard.core.window import Stamp, Windows
 
 
 def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
@@ -22,7 +36,96 @@ def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
 
 def judge_all(evidence: Evidence, now: float) -> tuple[Finding, ...]:
     """Every rule of the policy, in its order."""
-    findings = tuple(judge(rule, evidence, now) for rule in evidence.policy.rules)
+    return _with_the_sick(tuple(judge(rule, evidence, now) for rule in evidence.policy.rules), evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A finding, when it was made, and the stamps of what it was made of."""
+
+    finding: Finding
+    at: float
+    stamps: tuple[Stamp, ...]
+
+
+class Judge:
+    """``judge_all`` again and again, where each rule is judged anew only when its finding may have changed.
+
+    A finding holds until something is read that it is made of, the fleet or the policy changes, or it says itself
+    that time alone may change it.
+    """
+
+    def __init__(self) -> None:
+        self._evidence: Evidence | None = None
+        self._sources: dict[str, _Sources] = {}
+        self._known: dict[str, _Known] = {}
+
+    def judge_all(self, evidence: Evidence, now: float) -> tuple[Finding, ...]:
+        """Every rule of the policy, in its order."""
+        if self._evidence is None or not _alike(evidence, self._evidence):
+            self._known.clear()
+            self._sources.clear()
+        self._evidence = evidence
+        return _with_the_sick(tuple(self._judge(rule, evidence, now) for rule in evidence.policy.rules), evidence)
+
+    def _judge(self, rule: Rule, evidence: Evidence, now: float) -> Finding:
+        sources, known = self._sources.get(rule.name), self._known.get(rule.name)
+        if sources is None:
+            sources = self._sources[rule.name] = _sources(rule.condition, evidence.policy)
+        stamps = sources.stamps(evidence.windows)
+        if known is not None and known.at <= now <= known.finding.holds_until and known.stamps == stamps:
+            return known.finding
+        finding = judge(rule, evidence, now)
+        if all(evidence.windows.newest_at(key) <= now for key in sources.keys):  # else time alone makes more count
+            self._known[rule.name] = _Known(finding, now, stamps)
+        return finding
+
+
+def _alike(one: Evidence, other: Evidence) -> bool:
+    """Whether all is the same but what was read."""
+    return (
+        one.policy is other.policy
+        and one.windows is other.windows
+        and one.baseline is other.baseline
+        and one.no_baseline == other.no_baseline
+        and one.alive_since == other.alive_since
+        and one.reports == other.reports
+        and one.view == other.view
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The keys that a rule's finding is made of: what it is about, and the probes that are taken out of that."""
+
+    keys: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+
+    def stamps(self, windows: Windows) -> tuple[Stamp, ...]:
+        """Of the probes only those count that may be in what was counted so far."""
+        stamps = tuple(map(windows.stamp, self.keys))
+        if not self.probes:
+            return stamps
+        counted_to = windows.newest_at(self.keys[0])
+        return stamps + tuple(windows.stamp(key, counted_to) for key in self.probes)
+
+
+def _sources(condition: Condition, policy: Policy) -> _Sources:
+    match condition:
+        case Compared(of=of):
+            return _sources(of, policy)
+        case Failing(signal=key) | Threshold(key=key):
+            return _Sources((key,))
+        case Ratio(total=key, bad=bad):
+            return _Sources((key, bad), tuple(probe_keys(policy, key)))
+        case Quantile(key=key):
+            return _Sources((key,), tuple(probe_keys(policy, key)))
+        case Crashed() | Reported():
+            return _Sources()
+
+
+def _with_the_sick(findings: tuple[Finding, ...], evidence: Evidence) -> tuple[Finding, ...]:
+    """The same findings, those of what users get explained by sick machines where that may be so."""
     sick = _sick(evidence, findings)
     return tuple(_explained(f, sick, evidence) for f in findings) if sick else findings
 
@@ -76,7 +179,13 @@ def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -
     kinds, digest = condition.kinds, evidence.view.candidate
     mine = [r for r in evidence.reports if r.kind in kinds and r.digest == digest and r.at > since]
     if not mine:
-        return Finding(rule=rule, state=RuleState.CLEAR, sentence="no report", trigger=Trigger.REPORT)
+        return Finding(
+            rule=rule,
+            state=RuleState.CLEAR,
+            sentence="no report",
+            trigger=Trigger.REPORT,
+            holds_until=math.inf,
+        )
     newest = mine[-1]
     return Finding(
         rule=rule,

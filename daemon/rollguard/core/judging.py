@@ -26,13 +26,17 @@ class Say(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One subject's answer: what it says, its newest value, since when, and in which words."""
+    """One subject's answer: what it says, its newest value, since when, and in which words.
+
+    Unless it is heard again it says the same up to ``until``.
+    """
 
     subject: str
     say: Say
     value: float | None = None
     since: float | None = None
     detail: str = ""
+    until: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,15 @@ class Evidence:
 def stale_after_s(signal: Signal) -> float:
     """How old the newest answer of a signal may be before the guard is blind on it: three rounds and a timeout."""
     return 3 * signal.every_s + getattr(signal, "timeout_s", 0.0) + 1.0
+
+
+MARGIN_S = 0.001
+"""What a sum of times may be off by, a thousand times over: so much earlier is judged anew."""
+
+
+def fresh_until(answered_at: float, signal: Signal) -> float:
+    """Up to when an answer of a signal is surely not stale."""
+    return answered_at + stale_after_s(signal) - MARGIN_S
 
 
 def scopes_of(signal: Signal) -> frozenset[Scope]:

@@ -6,72 +6,18 @@ digest, decided then"), never a plan: what to do next is worked out from what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rollguard.core import drill as drills
 from rollguard.core import events as ev
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DigestRecord:
-    """What is known of one image digest. ``proven_at`` None: never proven.
-
-    ``full_at`` is when it first ran on every machine, ``served_at`` since when it did so last.
-    """
-
-    digest: str
-    image_ref: str
-    version: int | None
-    first_seen_at: float
-    first_sight: bool = False
-    by_guard: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    born_into: frozenset[str] = frozenset()
-    full_at: float | None = None
-    full_version: int | None = None
-    served_at: float | None = None
-    proven_at: float | None = None
-    proven_how: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """One machine's part of a goal. ``after`` None: intended, and nobody knows yet whether it took effect."""
-
-    before: str
-    after: str | None = None
-    healthy: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """All managed machines on ``target``: what a rollback wants, since ``set_at``.
-
-    ``proof`` is what the first machines showed: empty until that was judged.
-    """
-
-    incident: str
-    candidate: str
-    target: str
-    target_ref: str
-    target_version: int | None
-    after_version: int
-    trigger: str
-    by: str
-    set_at: float
-    deadline_at: float
-    instances: Mapping[str, str] = field(default_factory=dict)
-    rules: tuple[str, ...] = ()
-    prove: bool = False
-    row_intended: bool = False
-    row_id: str | None = None
-    row_version: int | None = None
-    row_running: bool = False
-    row_closed: bool = False
-    outcome: str = ""
-    proof: str = ""
-    updates: Mapping[str, Update] = field(default_factory=dict)
+from rollguard.core.digests import DigestRecord as DigestRecord
+from rollguard.core.digests import place_of
+from rollguard.core.drill import Drill, Proof
+from rollguard.core.goal import Goal as Goal
+from rollguard.core.goal import Update as Update
+from rollguard.core.goal import after_intent, after_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +63,9 @@ class PastRollback:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """Everything the journal knows that decisions depend on. ``digests`` are in order of first appearance;
-    ``serving`` ran last on every machine. ``schemas`` are the database schemas seen under each digest.
+    ``serving`` ran last on every machine. ``schemas`` are the database schemas seen under each digest. ``drill`` is the
+    newest one, under way or over; ``works`` is when it was last seen that going back works. ``untidy`` is the goal of a
+    closed incident whose release row may still be open.
     """
 
     seq: int = 0
@@ -136,10 +84,14 @@ class TargetState:
     deploying: ev.DeployBegan | None = None
     incident: Incident | None = None
     incidents: int = 0
+    untidy: Goal | None = None
+    drill: Drill | None = None
+    works: Proof | None = None
+    readiness: ev.ReadinessChanged | None = None
 
     def record(self, digest: str) -> DigestRecord | None:
         """What is known of ``digest``, or None."""
-        return next((d for d in self.digests if d.digest == digest), None)
+        return next((d for d in reversed(self.digests) if d.digest == digest), None)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -150,31 +102,48 @@ class TargetState:
         """The rollback under way, or None."""
         return self.incident.goal if self.incident and self.incident.phase == "acting" else None
 
+    @property
+    def drilling(self) -> Drill | None:
+        """The drill under way, or None."""
+        return self.drill if self.drill is not None and not self.drill.result else None
+
 
 ROLLBACKS_MAX = 200
 REPORTS_MAX = 200
 DIGESTS_MAX = 500
 
 
-def replay(recorded: Iterable[ev.Recorded]) -> TargetState:
+def replay(recorded: Sequence[ev.Recorded]) -> TargetState:
     """The state after all these events."""
     state = TargetState()
     for entry in recorded:
-        state = apply(state, entry)
-    return state
+        state = _moved(state, entry.event)
+    return _gathered(state, recorded)
 
 
 def apply(state: TargetState, entry: ev.Recorded) -> TargetState:
     """The state after one more event. Events that no decision depends on only move ``seq`` and ``newest_at``."""
-    event = entry.event
-    state = replace(
-        state,
-        seq=entry.seq,
-        newest_at=max(state.newest_at, event.at),
-        since=event.at if state.since is None else state.since,
-    )
+    return _gathered(_moved(state, entry.event), (entry,))
+
+
+def _moved(state: TargetState, event: ev.Event) -> TargetState:
     mover = _MOVERS.get(type(event))
     return mover(state, event) if mover else state
+
+
+def _gathered(state: TargetState, recorded: Sequence[ev.Recorded]) -> TargetState:
+    """With what no other event asks for: when the journal began, how far it has come, the newest word on each rule."""
+    if not recorded:
+        return state
+    events = [entry.event for entry in recorded]
+    rules = {e.rule: e.after for e in events if isinstance(e, ev.RuleChanged)}
+    return replace(
+        state,
+        seq=recorded[-1].seq,
+        newest_at=max(state.newest_at, *(e.at for e in events)),
+        since=events[0].at if state.since is None else state.since,
+        rules={**state.rules, **rules} if rules else state.rules,
+    )
 
 
 def _digest_seen(state: TargetState, e: ev.DigestSeen) -> TargetState:
@@ -190,18 +159,18 @@ def _digest_seen(state: TargetState, e: ev.DigestSeen) -> TargetState:
         labels=e.labels,
         born_into=frozenset(e.born_into),
     )
-    later = [i for i, d in enumerate(state.digests) if _is_later(d, record)]
-    place = later[0] if later else len(state.digests)
+    place = place_of(e.version, state.digests)
     return replace(state, digests=(*state.digests[:place], record, *state.digests[place:])[-DIGESTS_MAX:])
 
 
-def _is_later(one: DigestRecord, than: DigestRecord) -> bool:
-    """A release that a person names afterwards takes its place by number; otherwise first seen, first in order."""
-    return one.version is not None and than.version is not None and one.version > than.version
-
-
 def _with_digest(state: TargetState, digest: str, **changes: Any) -> TargetState:
-    return replace(state, digests=tuple(replace(d, **changes) if d.digest == digest else d for d in state.digests))
+    """With these changes to one record, where there is one: most often the newest."""
+    digests = list(state.digests)
+    for place in reversed(range(len(digests))):
+        if digests[place].digest == digest:
+            digests[place] = replace(digests[place], **changes)
+            return replace(state, digests=tuple(digests))
+    return state
 
 
 def _fully_deployed(state: TargetState, e: ev.FullyDeployed) -> TargetState:
@@ -248,6 +217,7 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
         instances=e.instances,
         rules=e.rules,
         prove=e.prove,
+        executor=e.executor,
     )
     past = PastRollback(at=e.at, candidate=e.candidate, target=e.target, trigger=e.trigger)
     state = replace(state, rollbacks=(*state.rollbacks, past)[-ROLLBACKS_MAX:])
@@ -257,42 +227,49 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
 
 
 def _step_intended(state: TargetState, e: ev.StepIntended) -> TargetState:
-    if e.kind == "release_create":
-        return _in_goal(state, lambda g: replace(g, row_intended=True))
-    if e.kind == "update":
-        return _in_goal(state, lambda g: _with_update(g, e.machine, Update(before=e.instance_id)))
     if e.kind == "restart":
         state = replace(state, restarted_at=e.at)
         return _in_incident(state, lambda i: replace(i, restarted=i.restarted | {e.machine}))
-    return state
+    return _in_goal_of(state, e.incident, lambda g: after_intent(g, e))
 
 
 def _step_done(state: TargetState, e: ev.StepDone) -> TargetState:
-    match e.kind:
-        case "release_create":
-            return _in_goal(state, lambda g: replace(g, row_id=e.result, row_version=e.version))
-        case "restart":
-            return _in_incident(state, lambda i: replace(i, verify_since=e.at))
-        case "release_running":
-            return _in_goal(state, lambda g: replace(g, row_running=True))
-        case "release_complete" | "release_failed":
-            return _in_incident(state, lambda i: replace(i, goal=replace(i.goal, row_closed=True)) if i.goal else i)
-        case "update":
-            return _in_goal(state, lambda g: _updated(g, e))
-        case _:
-            return state
+    if e.kind == "restart":
+        return _in_incident(state, lambda i: replace(i, verify_since=e.at))
+    if e.kind in {"release_complete", "release_failed"} and not _of_drill(state, e.incident):  # also after its end
+        if state.untidy is not None and e.incident == state.untidy.incident:
+            return replace(state, untidy=None)
+        return _in_incident(state, lambda i: replace(i, goal=after_step(i.goal, e)) if i.goal else i)
+    return _in_goal_of(state, e.incident, lambda g: after_step(g, e))
 
 
-def _updated(goal: Goal, e: ev.StepDone) -> Goal:
-    known = goal.updates.get(e.machine, Update(before=""))
-    return _with_update(goal, e.machine, replace(known, after=e.result, healthy=e.phase == "healthy"))
+def _of_drill(state: TargetState, mark: str) -> bool:
+    return state.drill is not None and state.drill.owns(mark)
 
 
-def _with_update(goal: Goal, machine: str, update: Update) -> Goal:
-    return replace(goal, updates={**goal.updates, machine: update})
+def _in_goal_of(state: TargetState, mark: str, change: Callable[[Goal], Goal]) -> TargetState:
+    """A step is one of the drill that it is marked with, else of the rollback under way."""
+    if state.drill is not None and state.drill.owns(mark):
+        return replace(state, drill=state.drill.with_goal(mark, change))
+    return _in_goal(state, change)
+
+
+def _drill_began(state: TargetState, e: ev.DrillBegan) -> TargetState:
+    return replace(state, drill=drills.began(e))
+
+
+def _drill_turned(state: TargetState, e: ev.DrillTurned) -> TargetState:
+    return replace(state, drill=drills.turned(state.drill, e)) if state.drill else state
+
+
+def _drill_ended(state: TargetState, e: ev.DrillEnded) -> TargetState:
+    drill = drills.ended(state.drill, e) if state.drill else None
+    return replace(state, drill=drill, works=drills.proof_of(e) or state.works)
 
 
 def _goal_ended(state: TargetState, e: ev.GoalEnded) -> TargetState:
+    if state.goal is not None and e.outcome == "restored":
+        state = replace(state, works=drills.proof_by(state.goal, e.at))
     state = _in_goal(state, lambda g: replace(g, outcome=e.outcome))
     if e.outcome == "restored":
         return _in_incident(state, lambda i: replace(i, phase="verifying", verify_since=e.at))
@@ -306,7 +283,11 @@ def _verified(state: TargetState, e: ev.Verified) -> TargetState:
 
 def _incident_closed(state: TargetState, e: ev.IncidentClosed) -> TargetState:
     """No incident is closed while its goal is driven, whoever was about to say so."""
-    return state if state.goal is not None else replace(state, incident=None)
+    if state.goal is not None:
+        return state
+    goal = state.incident.goal if state.incident else None
+    untidy = goal if goal is not None and goal.row_intended and not goal.row_closed else state.untidy
+    return replace(state, incident=None, untidy=untidy)
 
 
 def _in_incident(state: TargetState, change: Callable[[Incident], Incident]) -> TargetState:
@@ -329,10 +310,13 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ev.GoalSet: _goal_set,
     ev.StepIntended: _step_intended,
     ev.StepDone: _step_done,
+    ev.Delegated: lambda s, e: _in_goal(s, lambda g: replace(g, delegate=e.id or g.delegate)),
     ev.GoalEnded: _goal_ended,
+    ev.DrillBegan: _drill_began,
+    ev.DrillTurned: _drill_turned,
+    ev.DrillEnded: _drill_ended,
     ev.Verified: _verified,
     ev.IncidentClosed: _incident_closed,
-    ev.RuleChanged: lambda s, e: replace(s, rules={**s.rules, e.rule: e.after}),
     ev.FirstJudged: lambda s, e: _in_goal(s, lambda g: replace(g, proof=e.result)),
     ev.ApprovalAsked: lambda s, e: _in_incident(s, lambda i: replace(i, approval=e)),
     ev.ApprovalEnded: lambda s, e: _in_incident(
@@ -340,6 +324,7 @@ _MOVERS: dict[type[ev.Event], Callable[[TargetState, Any], TargetState]] = {
     ),
     ev.FloorSet: lambda s, e: replace(s, floor=e if e.version is not None else None),
     ev.SchemaRead: _schema_read,
+    ev.ReadinessChanged: lambda s, e: replace(s, readiness=e),
     ev.PauseSet: lambda s, e: replace(s, pause=e),
     ev.PauseLifted: lambda s, e: replace(s, pause=None),
     ev.HoldSet: lambda s, e: replace(s, hold=e),

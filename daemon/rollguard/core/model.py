@@ -92,7 +92,8 @@ class Machine:
     """One instance of the app, as the platform describes it.
 
     ``digest`` is what really runs. ``instance_id`` changes with every update. ``started_at`` is the newest start
-    by the platform's clock (None: never seen). ``incident`` is the guard's own mark on machines it rolled back.
+    by the platform's clock (None: never seen). ``incident`` is the guard's own mark on machines it rolled back,
+    ``drill`` the one on machines it rehearsed with.
     """
 
     id: str
@@ -108,12 +109,14 @@ class Machine:
     standby: bool = False
     has_checks: bool = True
     has_services: bool = True
+    has_volume: bool = False
     checks: tuple[Check, ...] = ()
     started_at: float | None = None
     exits: tuple[Exit, ...] = ()
     release_version: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     incident: str | None = None
+    drill: str | None = None
     config_hash: str = ""
 
     @property

@@ -148,9 +148,20 @@ def foreign_release(goal: Goal, releases: Sequence[Release]) -> Release | None:
     return None
 
 
+def unclaimed_rows(goal: Goal, releases: Sequence[Release]) -> tuple[Release, ...]:
+    """Rows that the guard may have made without ever being told, newest first.
+
+    A row that took its time to appear may be there beside the one that was made after it.
+    """
+    return tuple(r for r in releases if r.version != goal.row_version and _may_be_own(goal, r))
+
+
 def _may_be_own(goal: Goal, release: Release) -> bool:
-    """A row whose creation got no answer: the right image, and an intent that is still open."""
-    return goal.row_intended and goal.row_id is None and release.image_ref == goal.target_ref
+    """Made since the decision for the very digest, and untouched: other deployers name a tag, and mark theirs running
+    before anything else.
+    """
+    newer = goal.row_intended and release.version > goal.after_version
+    return newer and release.status == "pending" and release.image_ref == goal.target_ref
 
 
 def is_own(lease: Lease) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from rollguard.core.calendars import Freeze
 from rollguard.core.channels import Channel
+from rollguard.core.executors import Executor, Machines
 from rollguard.core.model import Mode
 from rollguard.core.signals import PlatformSignal, SecretRef, Signal
 
@@ -196,6 +197,8 @@ class Rollback:
 
     The ``first`` machines must do better than the rest within ``first_wait_s``; ``go_on_unclear`` goes on where that
     could not be told. ``restart_sick``: restart a machine that fails alone, one an hour, under the floor.
+    ``executor``: whose hands do it; anybody's but the guard's own go by their own order and floor.
+    ``not_ready_after_s``: for how long a rollback must be impossible before people are told.
     """
 
     first: int = 1
@@ -209,6 +212,8 @@ class Rollback:
     pause_between_s: float = 10.0
     deadline_s: float = 900.0
     lease_ttl_s: float = 13.0
+    not_ready_after_s: float = 300.0
+    executor: Executor = field(default_factory=Machines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rollguard.core import events as ev
 from rollguard.core import messages, text
 from rollguard.core.case import named
+from rollguard.core.drill import BACK, last_proven
 from rollguard.core.lifecycle import Goal, TargetState
 from rollguard.core.model import Snapshot
 from rollguard.core.policy import Policy
@@ -22,7 +23,11 @@ def status_text(policy: Policy, snapshot: Snapshot, state: TargetState) -> str:
         digest = text.short(machine.digest) or "?"
         rows.append((machine.id, machine.group, machine.region, machine.state, version, digest, checks))
     releases = [f"  {named(d)}{' proven' if d.proven_at is not None else ''}" for d in state.digests[-10:]]
-    head = [f"app {policy.target.app} at {text.stamp(snapshot.at)}", f"images: {messages.mix(snapshot)}"]
+    head = [
+        f"app {policy.target.app} at {text.stamp(snapshot.at)}",
+        f"images: {messages.mix(snapshot)}",
+        last_proven(state.works, snapshot.at),
+    ]
     return "\n".join([*head, "", *columns(rows), "", "known releases, oldest first:", *releases, ""])
 
 
@@ -48,6 +53,7 @@ def summary_text(policy: Policy, goal: Goal, recorded: Sequence[ev.Recorded]) ->
     ended = next((e for e in reversed(mine) if isinstance(e, ev.GoalEnded)), None)
     verdict = next((e for e in reversed(mine) if isinstance(e, ev.Verified)), None)
     began = next((e for e in mine if isinstance(e, ev.GoalSet)), None)
+    compared = next((e for e in reversed(mine) if isinstance(e, ev.ConfigCompared)), None)
     decided = next((e for e in reversed(mine) if isinstance(e, ev.Decided) and e.decision == "rollback"), None)
     facts = [
         ("target", f"{policy.target.name} (app {policy.target.app})"),
@@ -62,6 +68,7 @@ def summary_text(policy: Policy, goal: Goal, recorded: Sequence[ev.Recorded]) ->
         ("ended", f"{text.stamp(ended.at)} after {text.seconds(ended.at - goal.set_at)}" if ended else "not yet"),
         ("outcome", f"{ended.outcome}: {ended.sentence}" if ended else "not yet"),
         ("verified", f"{verdict.result}: {verdict.sentence}" if verdict else "not yet"),
+        ("config", compared.sentence if compared else "not compared yet"),
         ("policy", f"{policy.path} {policy.hash[:12]}"),
         ("runbook", policy.runbook or "none"),
     ]
@@ -92,16 +99,31 @@ def said(event: ev.Event) -> str:
             return f"{_decision(event)}: {event.sentence}"
         case ev.GoalSet():
             return f"rolling back to {event.target_ref}, by {event.by}: {event.reason}"
+        case ev.DrillBegan():
+            which = "the whole app" if event.whole else f"machine {text.listing(event.machines)}"
+            return f"a drill begins: {which} to {event.target_ref} and back, by {event.by}: {event.reason}"
+        case ev.DrillTurned():
+            return f"the drill turns back{f': {event.why}' if event.why else ''}"
+        case ev.DrillMoved():
+            return f"machine {event.machine} took {text.seconds(event.stable_s)} {event.way}"
+        case ev.DrillEnded():
+            return f"the drill ended ({event.result}): {event.sentence}"
         case ev.StepIntended(kind="update"):
             return f"updating machine {event.machine}"
         case ev.StepDone(kind="release_create"):
             return f"release row v{event.version} made"
         case ev.StepDone(kind="update", phase="healthy"):
-            return f"machine {event.machine} is healthy on the target"
+            way = event.incident.rpartition("/")[2]
+            return f"machine {event.machine} is healthy {'where it was' if way == BACK else 'on the target'}"
         case ev.StepDone(kind="release_complete" | "release_failed"):
-            return f"release row marked {event.kind.removeprefix('release_')}"
+            which = f" v{event.version}" if event.version else ""
+            return f"release row{which} marked {event.kind.removeprefix('release_')}"
         case ev.StepDone(kind="restart"):
             return f"machine {event.machine} was restarted"
+        case ev.StepIntended(kind="delegate"):
+            return "telling another executor to roll back"
+        case ev.Delegated():
+            return f"{event.executor}, {event.state}: {event.sentence or event.link or event.id}"
         case ev.FirstJudged():
             return f"first machine ({event.result}): {event.sentence}"
         case ev.ApprovalAsked():
@@ -116,6 +138,8 @@ def said(event: ev.Event) -> str:
             return f"ended ({event.outcome}): {event.sentence}"
         case ev.Verified():
             return f"verified ({event.result}): {event.sentence}"
+        case ev.ConfigCompared():
+            return event.sentence
         case ev.IncidentClosed():
             return f"closed ({event.outcome})"
     return ""
@@ -149,6 +173,8 @@ def told(event: ev.Event) -> str:
             return f"the wall clock moved by {event.by_s:+.1f} s"
         case ev.TickFailed():
             return f"could not look: {event.error}"
+        case ev.ReadinessChanged():
+            return event.sentence
         case ev.GuardStarted():
             return f"the guard starts ({event.version}, mode {event.mode})"
     return said(event)

@@ -10,11 +10,13 @@ from rollguard.core import text
 from rollguard.core.baseline import Baseline, summary
 from rollguard.core.case import Case, Effect, named
 from rollguard.core.conditions import FALSE, TRUE, UNKNOWN, Condition, Situation, held
+from rollguard.core.drill import last_proven
 from rollguard.core.finding import Finding, Trigger
 from rollguard.core.interlocks import PRECONDITIONS, TABLE
 from rollguard.core.lifecycle import DigestRecord, TargetState, replay
 from rollguard.core.model import Machine
 from rollguard.core.policy import Failing
+from rollguard.core.readiness import Readiness
 
 Json = dict[str, Any]
 
@@ -46,6 +48,8 @@ def target_object(seen: Situation, shown: Sequence[Condition], now: float) -> Js
             "releases": _releases(seen),
             "machines": [_machine(m) for m in seen.snapshot.managed] if seen.snapshot else [],
             "baseline": baseline_object(seen.baseline, seen.state, now),
+            "readiness": readiness_object(seen.readiness) if seen.readiness else None,
+            "lastProven": last_proven_object(seen.state, now),
             "interlocks": interlock_objects(seen.case, now) if seen.case else [],
         },
     )
@@ -90,6 +94,8 @@ def journal_object(target: str, recorded: Sequence[ev.Recorded], now: float) -> 
             "releases": [_release(d, _marks(d, state)) for d in state.digests[-RELEASES_SHOWN:][::-1]],
             "machines": [],
             "baseline": None,
+            "readiness": None,
+            "lastProven": last_proven_object(state, now),
             "interlocks": [],
         },
     )
@@ -163,6 +169,30 @@ def baseline_object(baseline: Baseline | None, state: TargetState, now: float) -
         "from": text.stamp(baseline.blocks[0].start),
         "to": text.stamp(baseline.blocks[-1].end),
         "sentence": f"{named(record) if record else text.short(baseline.digest)}: {summary(baseline, now)}",
+    }
+
+
+def readiness_object(seen: Readiness) -> Json:
+    """Whether a rollback could happen: ``ready`` is ok, not or unknown, as each check is."""
+    return {
+        "ready": str(seen.state),
+        "at": text.stamp(seen.at),
+        "deploying": seen.deploying,
+        "checks": [{"name": c.name, "state": str(c.state), "sentence": c.sentence} for c in seen.checks],
+    }
+
+
+def last_proven_object(state: TargetState, now: float) -> Json:
+    """When it was last seen that going back works, and what the newest drill came to."""
+    proof, drill = state.works, state.drill
+    return {
+        "sentence": last_proven(proof, now),
+        "at": text.stamp(proof.at) if proof else None,
+        "how": proof.how if proof else None,
+        "machines": proof.machines if proof else None,
+        "thereSeconds": proof.there_s if proof else None,
+        "backSeconds": proof.back_s if proof else None,
+        "newestDrill": {"id": drill.id, "result": drill.result or "under way"} if drill else None,
     }
 
 

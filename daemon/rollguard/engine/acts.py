@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from rollguard.core import messages, text
 from rollguard.core.baseline import summary
 from rollguard.core.case import Case, Refusal, named
 from rollguard.core.decide import RollBack
+from rollguard.core.drift import Drifts
+from rollguard.core.executors import Machines
 from rollguard.core.finding import Trigger
 from rollguard.core.fleet import newest_running
 from rollguard.core.interlocks import TABLE, overridable, standing
@@ -23,8 +26,8 @@ from rollguard.core.recording import Recorded
 from rollguard.core.targets import by_version
 from rollguard.engine.guard import Guard
 from rollguard.engine.learn import baseline_blocks
-from rollguard.engine.words import who, why
-from rollguard.errors import Refused
+from rollguard.engine.words import DRILLING, who, why
+from rollguard.errors import Refused, Unavailable
 from rollguard.ports import Clock, Platform
 
 HOLD_S_MAX = 86400.0
@@ -146,16 +149,19 @@ class Acts:
         self, by: str, reason: str, version: int | None, overrides: Iterable[str], *, dry_run: bool
     ) -> ByHand:
         """Go back by hand, under the same preconditions, plan and floor. With ``dry_run`` only say how."""
-        chosen = _overrides(overrides)
+        chosen = overrides_of(overrides)
         if self._guard.record.state.goal is not None:
             raise Refused("a rollback is under way already")
+        if self._guard.record.state.drilling is not None:
+            raise Refused(DRILLING)
         self._guard.watch.want_leases = True
         snapshot = await self._guard.watch.leases_now(await self._guard.watch.look())
-        candidate = await self._serving(snapshot)
+        candidate = await self.serving(snapshot)
         now = self._clock.now()
         case = replace(self._guard.case(candidate, snapshot, now), overrides=chosen, findings=())
         if version is not None:
-            case = replace(case, target=await self._named(version, snapshot))
+            case = replace(case, target=await self.release(version, snapshot))
+        case = replace(case, drifts=await self._drifts(case))
         if case.target is not None:
             image = messages.by_digest(case.target.image_ref, case.target.digest)
             case = replace(case, resolvable=await self._guard.watch.resolvable(image, case.target.digest))
@@ -173,6 +179,14 @@ class Acts:
         incident = await self._guard.respond.begin(decision, candidate, snapshot, by=who(by), reason=why(reason))
         return replace(answer, incident=incident)
 
+    async def _drifts(self, case: Case) -> Drifts:
+        """What changed beside the image, read afresh. Nobody waits for a platform that does not tell it."""
+        configs = self._guard.configs
+        await configs.open()
+        with contextlib.suppress(Unavailable, Refused):
+            await configs.refresh(case.snapshot)
+        return configs.drifts(case.target, case.snapshot)
+
     def _answer(self, case: Case, refusals: tuple[Refusal, ...], warnings: tuple[Refusal, ...]) -> ByHand:
         target = case.target
         return ByHand(
@@ -184,7 +198,8 @@ class Acts:
             warnings=warnings,
         )
 
-    async def _serving(self, snapshot: Snapshot | None) -> DigestRecord:
+    async def serving(self, snapshot: Snapshot | None) -> DigestRecord:
+        """What runs now, the newest of it. Raises ``Refused``."""
         snapshot = snapshot or await self._guard.watch.look()
         digest = newest_running(snapshot, self._guard.record.state.order)
         record = self._guard.record.state.record(digest) if digest else None
@@ -194,7 +209,7 @@ class Acts:
 
     async def _named_or_serving(self, version: int | None) -> DigestRecord:
         snapshot = self._guard.watch.snapshot or await self._guard.watch.look()
-        return await self._serving(snapshot) if version is None else await self._named(version, snapshot)
+        return await self.serving(snapshot) if version is None else await self.release(version, snapshot)
 
     def _seen(self, digest: str) -> DigestRecord:
         record = self._guard.record.state.record(digest)
@@ -202,7 +217,7 @@ class Acts:
             raise Refused(f"no machine was seen on {text.short(digest)}")
         return record
 
-    async def _named(self, version: int, snapshot: Snapshot) -> DigestRecord:
+    async def release(self, version: int, snapshot: Snapshot) -> DigestRecord:
         """The digest of a release by its number: from the journal, or through its row and its image."""
         known = by_version(self._guard.record.state, version)
         if known is not None:
@@ -223,6 +238,9 @@ def _steps(case: Case) -> tuple[str, ...]:
     """The rollback in words: what goes first, what stays."""
     assert case.target is not None
     settings = case.policy.rollback
+    if not isinstance(settings.executor, Machines):
+        told = f"tell {settings.executor.name} to put every machine on it; no machine goes first to prove it"
+        return (told, "see for ourselves that every machine is healthy on it", "verify by the same rules")
     steps = ["make a release row and mark it running"]
     for group in sorted({m.group for m in case.snapshot.managed}):
         members = [m for m in case.snapshot.managed if m.group == group]
@@ -238,7 +256,8 @@ def _steps(case: Case) -> tuple[str, ...]:
     return (*steps, *([gap] if gap else []), "verify by the same rules, then close the release row")
 
 
-def _overrides(names: Iterable[str]) -> frozenset[str]:
+def overrides_of(names: Iterable[str]) -> frozenset[str]:
+    """The interlocks that a person lifts by name. Raises ``Refused``."""
     chosen = frozenset(names)
     for name in sorted(chosen):
         if not overridable(name, Trigger.MANUAL):

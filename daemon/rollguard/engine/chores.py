@@ -10,6 +10,7 @@ from rollguard.core import events as ev
 from rollguard.core.case import Case, named
 from rollguard.core.model import Mode
 from rollguard.core.pages import Page, Severity
+from rollguard.core.plan import ASLEEP
 from rollguard.engine.endings import Endings
 from rollguard.engine.record import Record
 from rollguard.engine.watch import Watch
@@ -19,6 +20,8 @@ PAUSE_REMINDER_S = 4 * 3600.0
 HOLD_NOTICE_S = 120.0
 MIXED_S = 600.0
 UNSEEN_S = 120.0
+LEFT_S = 1800.0
+"""For so long after a rollback began a machine that sleeps is looked at twice."""
 
 CloseQuestion = Callable[[ev.ApprovalAsked, ev.ApprovalEnded, Sequence[Page]], Awaitable[bool]]
 
@@ -35,12 +38,15 @@ class Chores:
         self._mixed_since: float | None = None
         self._unseen = False
         self._served: str | None = None
+        self._awake: dict[str, str] = {}
 
     async def mind(self, now: float, mode: Mode) -> None:
         """All of them. Raises ``JournalError``."""
-        await self._deploys(now, mode)
+        if self._record.state.drilling is None:
+            await self._deploys(now, mode)
         await self._people(now)
         await self._mix(now)
+        await self._left_asleep(now)
         await self._platform(now)
 
     async def _deploys(self, now: float, mode: Mode) -> None:
@@ -75,7 +81,7 @@ class Chores:
 
     async def _mix(self, now: float) -> None:
         """Machines on different images for long, though nobody deploys and nothing fires, are told to people."""
-        mixed = len({t.digest for t in self._watch.tenures.values()}) > 1
+        mixed = len({t.digest for t in self._watch.present.values()}) > 1
         if not mixed or self._watch.deploy is not None or self._record.state.incident is not None:
             self._mixed_since = None
             return
@@ -86,6 +92,31 @@ class Chores:
             mix = messages.mix(self._watch.snapshot)
             summary = f"machines run different images for {text.seconds(MIXED_S)}: {mix}"
             await self._endings.notice(summary, "mixed", now)
+
+    async def _left_asleep(self, now: float) -> None:
+        """A deploy that listed the machines while the guard was changing one took that one for a sleeper, changed it
+        without starting it, and called itself a success: flyctl does so. Only people may wake it, so they are told.
+        """
+        snapshot, rollbacks = self._watch.snapshot, self._record.state.rollbacks
+        if snapshot is None:
+            return
+        after_a_rollback = bool(rollbacks) and now - rollbacks[-1].at <= LEFT_S and self._watch.deploy is None
+        left = [
+            m.id
+            for m in snapshot.managed
+            if m.state in ASLEEP
+            and self._awake.get(m.id, m.instance_id) != m.instance_id
+            and not (m.crashed or m.standby)
+            and after_a_rollback
+        ]
+        self._awake |= {m.id: m.instance_id for m in snapshot.managed if m.started or m.id in left}
+        if left:
+            app = self._endings.policy.target.app
+            summary = (
+                f"machine {text.listing(left)} served before, and somebody's deploy left it stopped: it was in the "
+                f"guard's hands when that deploy began. flyctl machine start {' '.join(left)} --app {app}"
+            )
+            await self._endings.notice(summary, "asleep", now)
 
     async def _platform(self, now: float) -> None:
         """A platform that does not answer makes the guard blind, whatever the signals say; said once."""

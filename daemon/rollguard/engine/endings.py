@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollguard.core import events as ev
-from rollguard.core import messages
+from rollguard.core import messages, order
 from rollguard.core.case import named
 from rollguard.core.finding import Finding
 from rollguard.core.incident_record import bundle_path
@@ -53,7 +53,10 @@ class Endings:
             findings=[f for f in findings if f.firing],
             target=target,
             snapshot=snapshot,
-            more=[] if resolve else [("support bundle", bundle_path(self.policy, incident.opened_at))],
+            more=[
+                *order.said((e.event for e in self._record.recent), incident.id),
+                *([] if resolve else [("support bundle", bundle_path(self.policy, incident.opened_at))]),
+            ],
         )
         events: list[ev.Event] = [
             ev.Verified(at=now, incident=incident.id, result=verdict.result, sentence=verdict.sentence)

@@ -8,7 +8,7 @@ platform says, never from where the last life believed it was.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -18,17 +18,20 @@ from rollguard.core.finding import BY_PEOPLE
 from rollguard.core.lifecycle import Goal
 from rollguard.core.messages import mix
 from rollguard.core.model import Snapshot
-from rollguard.core.plan import Complete, Next, Wait, Wave, must_end, next_step
+from rollguard.core.plan import Complete, Next, Wait, Wave, must_end, next_step, unclaimed_rows
 from rollguard.core.policy import Rollback
 from rollguard.core.proof import BETTER, CANNOT_TELL, WORSE, Proof, waits_for_proof
 from rollguard.engine.record import Record
+from rollguard.engine.roll_call import RollCall
 from rollguard.engine.rows import ReleaseRow
 from rollguard.engine.steps import Steps, Stopped, pause_s
 from rollguard.engine.update import MachineUpdate
 from rollguard.errors import JournalError, Refused, Unavailable
-from rollguard.ports import Clock, Platform
+from rollguard.ports import Clock, Platform, acting
 
 FLOOR_S_MAX = 60.0
+LEASES_S_MAX = 3.0
+"""Who waited for longer than that, for a lease or an answer, asks again who holds the other machines."""
 PROOF_POLL_S = 2.0
 PATIENCE = 2.5
 """How many times ``first_wait_s`` the readings may take to come, from a metrics store that lies behind."""
@@ -61,9 +64,11 @@ class Executor:
         self._clock = clock
         self._settings = settings
         self._steps = Steps(record, clock)
+        self._roll_call = RollCall(platform)
         self._row = ReleaseRow(platform, self._steps)
-        self._machines = MachineUpdate(platform, self._steps, clock, settings, self._check_end)
+        self._machines = MachineUpdate(platform, self._steps, clock, settings, self._look_again)
         self._rest_until = 0.0
+        self._leases_seen_at = -math.inf
 
     async def drive(self) -> tuple[str, str]:
         """Run the state's goal to its end; return (outcome, sentence). The release row is closed; the goal is not.
@@ -71,7 +76,8 @@ class Executor:
         Raises ``JournalError`` only: what cannot be written down is not done.
         """
         try:
-            await self._rounds()
+            with acting():
+                await self._rounds()
         except Stopped as stopped:
             end = stopped.outcome, stopped.sentence
         except (JournalError, AssertionError):
@@ -104,7 +110,7 @@ class Executor:
             if first := waits_for_proof(self._steps.goal, snapshot):
                 await self._prove(first)  # while the proxy takes note that the first machines are well
                 continue
-            step = next_step(snapshot, self._steps.goal, self._settings)
+            step = self._next(snapshot)
             kept_since = self._kept_by_floor(step, kept_since)
             rest_s = self._rest_until - self._clock.now()
             match step:
@@ -116,12 +122,13 @@ class Executor:
                     await self._wave([m.id for m in machines], self._machines.update)
                 case Wait():
                     await asyncio.sleep(min(1.0, self._settings.stability_s / 4))
-                case Complete() if await self._left_out(snapshot):
-                    await asyncio.sleep(self._settings.pause_between_s)
                 case Complete():
                     self._check_nobody_left(snapshot)
                     await self._row.close("complete", "")
                     return
+
+    def _next(self, snapshot: Snapshot) -> Next:
+        return next_step(snapshot, self._steps.goal, self._settings)
 
     async def _prove(self, first: tuple[str, ...]) -> None:
         """Let the first machines show whether the target does better, and write it down before the rest follows."""
@@ -168,8 +175,7 @@ class Executor:
         """Machines, releases and leases, read afresh; until the deadline the platform may be out of reach."""
         while True:
             try:
-                snapshot = await self._platform.snapshot()
-                return replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
+                return await self._see_all()
             except Unavailable as error:
                 if self._clock.now() >= self._steps.goal.deadline_at:
                     raise Stopped("deadline", f"the platform did not answer: {error}") from error
@@ -186,36 +192,44 @@ class Executor:
         if end is not None:
             raise Stopped(*end)
 
-    async def _left_out(self, snapshot: Snapshot) -> bool:
-        """Whether the list leaves out a machine that is there: who was there at the decision is asked by name."""
-        for machine in sorted(set(self._steps.goal.instances) - {m.id for m in snapshot.machines}):
-            with contextlib.suppress(Refused):  # nobody knows it: destroyed
-                try:
-                    if (await self._platform.machine(machine)).managed:
-                        return True
-                except Unavailable:
-                    return True
-        return False
+    async def _see_all(self) -> Snapshot:
+        """Machines, releases and leases now."""
+        at, snapshot = self._clock.now(), await self._roll_call.snapshot(self._steps.goal.instances)
+        snapshot = replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
+        self._leases_seen_at = at
+        return snapshot
+
+    async def _look_again(self) -> Snapshot:
+        """Right before a write: whether nobody came, and nobody changed a machine, since it was planned.
+
+        Raises ``Stopped``, ``Unavailable``, ``Refused``.
+        """
+        late = self._clock.now() - self._leases_seen_at > LEASES_S_MAX
+        snapshot = await (self._see_all() if late else self._roll_call.snapshot(self._steps.goal.instances))
+        await self._adopt(snapshot)
+        self._check_end(snapshot, _known(self._steps.goal, snapshot, {}))
+        return snapshot
 
     def _check_nobody_left(self, snapshot: Snapshot) -> None:
-        left = [m.id for m in snapshot.managed if m.digest != self._steps.goal.target]
+        left = [m for m in snapshot.managed if m.digest != self._steps.goal.target]
         if left:
-            raise Stopped("failed", f"machine {text.listing(left)} cannot be reached; the mix is {mix(snapshot)}")
+            tied = [m.id for m in left if m.has_volume]
+            why = f" (a volume ties {text.listing(tied)} to the host)" if tied else ""
+            which = text.listing([m.id for m in left])
+            raise Stopped("failed", f"machine {which} cannot be reached{why}; the mix is {mix(snapshot)}")
 
     # -- what an earlier life, or a lost answer, left open ---------------------------------------------------------
 
     async def _adopt(self, snapshot: Snapshot) -> None:
         """Take note of writes that took effect without our knowing."""
         goal = self._steps.goal
-        if goal.row_intended and goal.row_id is None:
-            mine = next((r for r in snapshot.releases if _is_row_of(goal, r.version, r.image_ref)), None)
-            if mine is not None:
-                await self._steps.done("release_create", result=mine.id, version=mine.version)
+        if goal.row_id is None and (mine := unclaimed_rows(goal, snapshot.releases)):
+            await self._steps.done("release_create", result=mine[0].id, version=mine[0].version)
         for machine in snapshot.managed:
             update = goal.updates.get(machine.id)
             if update is None or update.after is not None or machine.instance_id == update.before:
                 continue
-            if machine.incident == goal.incident:
+            if self._steps.is_ours(machine):
                 await self._steps.done("update", machine=machine.id, result=machine.instance_id, phase="accepted")
 
     async def _wave(self, machines: list[str], act: Callable[[str], Awaitable[None]]) -> None:
@@ -240,7 +254,3 @@ def _known(goal: Goal, snapshot: Snapshot, seen: Mapping[str, str]) -> dict[str,
     for machine, update in goal.updates.items():
         known[machine] = update.after or update.before
     return known
-
-
-def _is_row_of(goal: Goal, version: int, image_ref: str) -> bool:
-    return version > goal.after_version and image_ref == goal.target_ref

@@ -6,10 +6,11 @@ from rollguard.core import events as ev
 from rollguard.core import loglines, messages, text
 from rollguard.core.case import Case
 from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, decide
+from rollguard.core.drill import Drill
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.first import judge_first
 from rollguard.core.fleet import newest_running, view
-from rollguard.core.judge import judge_all
+from rollguard.core.judge import Judge
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
@@ -20,6 +21,8 @@ from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import choose, reported
 from rollguard.engine.aftercare import Aftercare
 from rollguard.engine.chores import Chores
+from rollguard.engine.drift import Configs
+from rollguard.engine.drills import Drills
 from rollguard.engine.endings import Endings
 from rollguard.engine.learn import Learner
 from rollguard.engine.record import Record
@@ -27,7 +30,7 @@ from rollguard.engine.respond import Responder
 from rollguard.engine.restart import Restarts
 from rollguard.engine.surroundings import LookAround
 from rollguard.engine.watch import Watch
-from rollguard.ports import Clock, Platform, Vitals
+from rollguard.ports import Clock, Delegate, Platform, Vitals
 
 JUMP_S = 2.0
 BIG_JUMP_S = 60.0
@@ -48,15 +51,19 @@ class Guard:
         vitals: Vitals,
         limit: Mode = Mode.ENFORCE,
         around: LookAround | None = None,
+        delegate: Delegate | None = None,
+        configs: Configs | None = None,
     ) -> None:
         self.policy = policy
         self.limit = limit
         self.watch = watch
         self.record = record
         self.around = around
+        self.configs = configs or Configs(platform, record, clock)
         self.learner = Learner(record)
         self.endings = Endings(policy, record)
-        self.respond = Responder(policy, platform, record, clock, self._judge_first)
+        self.respond = Responder(policy, platform, record, clock, self._judge_first, delegate)
+        self.drills = Drills(policy, platform, record, clock, lambda: self.mode)
         self._aftercare = Aftercare(policy, record, Restarts(platform, record, clock), self.endings)
         self._chores = Chores(watch, record, self.endings, clock)
         self.findings: tuple[Finding, ...] = ()
@@ -64,6 +71,7 @@ class Guard:
         self.platform = platform
         self.clock = clock
         self._vitals = vitals
+        self._judge = Judge()
         self._clean_since: float | None = None
         self._calm_since: float | None = None
         self._quiet_since: float | None = None
@@ -75,9 +83,10 @@ class Guard:
         """The most that may be done now."""
         return min(self.limit, self.policy.mode)
 
-    def obey(self, policy: Policy) -> None:
+    def obey(self, policy: Policy, delegate: Delegate | None = None) -> None:
         """Take another policy from the next tick on. A rollback under way ends under its own."""
-        self.policy = self.respond.policy = self.endings.policy = self._aftercare.policy = policy
+        self.respond.delegate = delegate
+        self.policy = self.drills.policy = self.respond.policy = self.endings.policy = self._aftercare.policy = policy
         self.watch.obey(policy)
         if self.around is not None:
             self.around.obey(policy)
@@ -95,6 +104,9 @@ class Guard:
             await self._drive()
             return
         await self._chores.mind(now, self.mode)
+        if (drill := self.record.state.drilling) is not None:
+            await self._beside(drill, now)
+            return
         await self.respond.tidy(now, self.mode)
         snapshot = self.watch.snapshot
         candidate = newest_running(snapshot, self.record.state.order) if snapshot else None
@@ -105,7 +117,7 @@ class Guard:
         self.watch.windows.forget(now)
         await self.learner.open(now)
         evidence = self.evidence(record.digest)
-        await self._note(judge_all(evidence, now), now)
+        await self._note(self._judge.judge_all(evidence, now), now)
         await self.learner.take(evidence, self.findings, now)
         if await self._aftercare.follow(evidence, self.findings, record, snapshot, self.mode, now):
             return
@@ -117,6 +129,22 @@ class Guard:
         await self._chores.approval(case, self.quiet_s(now), now, self.respond.close_question)
         self.decision = decide(case, self.mode, now)
         await self._act(record, snapshot, now)
+
+    async def _beside(self, drill: Drill, now: float) -> None:
+        """Judge those that a drill has not taken away. A rule that fires ends the drill, and is acted on afterwards."""
+        self._clean_since = self._calm_since = None
+        self._vitals.last_tick_at = now
+        self.decision = Hold(sentence=f"a drill by {drill.began.by} is under way")
+        self.watch.windows.forget(now)
+        await self.learner.open(now)
+        evidence = self.evidence(drill.began.serving)
+        await self.learner.take(evidence, self.findings, now)
+        if not evidence.view.cohort:
+            return  # a whole fleet that is away says nothing about what served
+        await self._note(self._judge.judge_all(evidence, now), now)
+        firing = [f for f in self.findings if f.firing and f.rule.mode is not Mode.OBSERVE]
+        if firing and now >= self._suspended_until:
+            self.drills.call_back(f"rule {firing[0].rule.name} fires: {firing[0].sentence}")
 
     async def _act(self, candidate: DigestRecord, snapshot: Snapshot, now: float) -> None:
         match self.decision:
@@ -153,17 +181,17 @@ class Guard:
         now = self.clock.now()
         if newest_running(snapshot, self.record.state.order) != candidate.digest:
             return  # another release came just now: the next tick judges that one
-        await self._note(judge_all(self.evidence(candidate.digest), now), now)
+        await self._note(self._judge.judge_all(self.evidence(candidate.digest), now), now)
         self.decision = decide(self.case(candidate, snapshot, now, resolvable=resolvable), self.mode, now)
         match self.decision:
-            case RollBack():
+            case RollBack() if self.record.state.drilling is None:
                 await self.respond.begin(
                     self.decision, candidate, snapshot, by="rollguard", reason="policy", seen=self.log_lines(candidate)
                 )
                 await self._drive()
             case PageDecision():
                 await self.respond.tell(self.decision, candidate, snapshot, now, self.log_lines(candidate))
-            case Hold():
+            case _:
                 pass
 
     async def _drive(self) -> None:
@@ -202,7 +230,7 @@ class Guard:
         baseline, no_baseline = self.learner.baseline(candidate, self.policy.interlocks, self.clock.now())
         return Evidence(
             policy=self.policy,
-            view=view(watch.tenures, candidate, whole_since=watch.whole_since, deploying=watch.deploy is not None),
+            view=view(watch.present, candidate, whole_since=watch.whole_since, deploying=watch.deploy is not None),
             windows=watch.windows,
             reports=self.record.state.reports,
             alive_since=watch.alive_since,
@@ -240,6 +268,7 @@ class Guard:
             resolvable=resolvable,
             clock_behind_s=max(0.0, state.newest_at - now - JUMP_S),
             around=self.around.now if self.around is not None else Surroundings(),
+            drifts=self.configs.drifts(target, snapshot),
         )
 
     async def _mind_the_clock(self, now: float) -> None:

@@ -71,7 +71,8 @@ class Learner:
 
     async def take(self, evidence: Evidence, findings: Sequence[Finding], now: float) -> None:
         """Learn from what is known now. Raises ``JournalError``."""
-        calm = self._record.state.incident is None and self._record.state.goal is None
+        state = self._record.state
+        calm = state.incident is None and state.goal is None and state.drilling is None
         self._stretch = learn(self._stretch, evidence, findings, now) if calm else None
         if self._stretch is None:
             return

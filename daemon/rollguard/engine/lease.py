@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from rollguard.core.model import Lease
 from rollguard.core.plan import GUARD_LEASE, is_own
 from rollguard.errors import Conflict, GuardError, Unavailable
-from rollguard.ports import Clock, Held, Platform
+from rollguard.ports import Clock, Held, Platform, acting
 
 TRIES_S = 30.0
 
@@ -25,18 +25,19 @@ async def holding(platform: Platform, clock: Clock, machine: str, incident: str,
     A lease left over from an earlier life of the guard is waited out. Raises ``Taken`` when somebody else has it,
     ``Unavailable`` or ``Refused`` when it cannot be had.
     """
-    held = await _acquire(platform, clock, machine, f"{GUARD_LEASE} {incident}", ttl_s)
-    keeper = asyncio.create_task(_keep(platform, held, ttl_s), name=f"lease {machine}")
-    try:
-        yield held
-    finally:
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
-        # It expires by itself; giving it back is a courtesy that must not fail the act.
-        with contextlib.suppress(GuardError, TimeoutError):
-            async with asyncio.timeout(5.0):
-                await platform.release_lease(held)
+    with acting():
+        held = await _acquire(platform, clock, machine, f"{GUARD_LEASE} {incident}", ttl_s)
+        keeper = asyncio.create_task(_keep(platform, held, ttl_s), name=f"lease {machine}")
+        try:
+            yield held
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+            # It expires by itself; giving it back is a courtesy that must not fail the act.
+            with contextlib.suppress(GuardError, TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await platform.release_lease(held)
 
 
 async def _acquire(platform: Platform, clock: Clock, machine: str, description: str, ttl_s: float) -> Held:

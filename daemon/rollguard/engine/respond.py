@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from rollguard.core import approvals, messages
+from rollguard.core import approvals, messages, order
 from rollguard.core import events as ev
 from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
+from rollguard.core.executors import Machines
 from rollguard.core.finding import BY_PEOPLE, Finding, RuleState
 from rollguard.core.incident_record import bundle_path
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
@@ -19,12 +20,14 @@ from rollguard.core.pages import Page, Severity
 from rollguard.core.policy import Action, Policy
 from rollguard.core.postmortem import follow_ups
 from rollguard.core.proof import must_prove
-from rollguard.engine.execute import Executor, JudgeFirst, no_proof
+from rollguard.engine.delegate import at_large, hands_of
+from rollguard.engine.execute import JudgeFirst, no_proof
 from rollguard.engine.record import Record
 from rollguard.engine.rows import ReleaseRow
 from rollguard.engine.steps import Steps
+from rollguard.engine.words import DRILLING
 from rollguard.errors import Conflict, Refused, Unavailable
-from rollguard.ports import Clock, Platform
+from rollguard.ports import Clock, Delegate, Platform
 
 TIDY_EVERY_S = 30.0
 TIDY_TRIES = 40
@@ -40,16 +43,19 @@ class Responder:
         record: Record,
         clock: Clock,
         judge_first: JudgeFirst = no_proof,
+        delegate: Delegate | None = None,
     ) -> None:
         self.policy = policy
+        self.delegate = delegate
+        """Who rolls back where the policy names another executor than the guard itself."""
         self._judge_first = judge_first
         self._platform = platform
         self._record = record
         self._clock = clock
         self._observed: frozenset[str] = frozenset()
-        self._one_at_a_time = asyncio.Lock()
+        self.one_at_a_time = asyncio.Lock()
         self._tidy_at = 0.0
-        self._tidied = 0
+        self._tidied = ("", 0)
 
     async def tell(
         self,
@@ -122,19 +128,21 @@ class Responder:
         """Make the intent durable, together with the page that announces it; return the incident's ID.
 
         A rollback that is under way already stays the only one. One that ``answers`` a question uses it up in the
-        same transaction; it raises ``Refused`` where the question is not open any more.
+        same transaction; it raises ``Refused`` where the question is not open any more, and while a drill is under way.
         """
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             if answers is not None and not self._is_open(answers):
                 raise Refused("the question was answered or closed meanwhile: nothing was rolled back by this yes")
             goal = self._record.state.goal
             if goal is not None:
                 return goal.incident
+            if self._record.state.drilling is not None:
+                raise Refused(DRILLING)
             return await self._set_goal(decision, candidate, snapshot, by, reason, seen, answers)
 
     async def close_question(self, asked: ev.ApprovalAsked, ended: ev.ApprovalEnded, pages: Sequence[Page]) -> bool:
         """Write down how a question ended; False, and nothing is written, where it is not open any more."""
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             if not self._is_open(asked):
                 return False
             await self._record.add(ended, pages=pages)
@@ -167,6 +175,8 @@ class Responder:
             pages.append(messages.acknowledged(self.policy, incident, f"approved by {by}: {reason}", now))
         acting = [f for f in decision.findings if f.firing and f.rule.then is Action.ROLLBACK]
         gap = messages.gap_notice(snapshot)
+        executor = self.policy.rollback.executor
+        alone = isinstance(executor, Machines)
         page = messages.page(
             self.policy,
             incident,
@@ -177,7 +187,7 @@ class Responder:
             warnings=decision.warnings,
             target=decision.target,
             snapshot=snapshot,
-            more=seen,
+            more=[*seen, *([] if alone else [("executor", f"{executor.name}: no machine goes first to prove it")])],
         )
         await self._record.add(
             *opened,
@@ -196,7 +206,8 @@ class Responder:
                 deadline_at=now + self.policy.rollback.deadline_s,
                 instances={m.id: m.instance_id for m in snapshot.managed},
                 rules=tuple(f.rule.name for f in acting),
-                prove=must_prove(decision.trigger, acting, snapshot, decision.target.digest),
+                prove=alone and must_prove(decision.trigger, acting, snapshot, decision.target.digest),
+                executor=executor.name,
             ),
             pages=[*pages, page, self._change("a rollback begins", decision.target, now)],
         )
@@ -220,11 +231,14 @@ class Responder:
         incident, goal = self._record.state.incident, self._record.state.goal
         assert incident is not None
         assert goal is not None
+        hands = hands_of(goal, self.policy, self.delegate, self._platform, self._record, self._clock, self._judge_first)
         if mode is not Mode.ENFORCE and goal.trigger not in BY_PEOPLE:
-            outcome, sentence = "paused", f"the mode is {mode.name.lower()} now"
+            outcome, sentence = "paused", f"the mode is {mode.name.lower()} now{at_large(goal)}"
+        elif hands is None:
+            was = f"{goal.executor} began it, and is not the executor of the policy any more"
+            outcome, sentence = "failed", f"{was}{at_large(goal)}"
         else:
-            executor = Executor(self._platform, self._record, self._clock, self.policy.rollback, self._judge_first)
-            outcome, sentence = await executor.drive()
+            outcome, sentence = await hands.drive()
         now = self._clock.now()
         target = self._record.state.record(goal.target)
         ended = ev.GoalEnded(at=now, incident=incident.id, outcome=outcome, sentence=sentence)
@@ -247,6 +261,7 @@ class Responder:
             target=target,
             snapshot=snapshot,
             more=[
+                *order.said((e.event for e in self._record.recent), incident.id),
                 *([approvals.how(self.policy, asked)] if asked else []),
                 ("support bundle", bundle_path(self.policy, incident.opened_at)),
             ],
@@ -257,26 +272,33 @@ class Responder:
 
     async def tidy(self, now: float, mode: Mode) -> None:
         """Close the release row of an ended rollback that could not be closed in time; now and then, until it is."""
-        incident = self._record.state.incident
-        goal = self._untidy(incident) if incident else None
+        incident, left = self._record.state.incident, self._record.state.untidy
+        goal = self._untidy(incident.goal) if incident else None
+        goal = goal or self._untidy(left)
         if goal is None or now < self._tidy_at:
             return
-        self._tidy_at, self._tidied = now + TIDY_EVERY_S, self._tidied + 1
+        self._tidy_at, self._tidied = now + TIDY_EVERY_S, (goal.incident, self._tries(goal) + 1)
         if mode is Mode.OBSERVE:
             return
         status = "complete" if goal.outcome == "restored" else "failed"
-        await ReleaseRow(self._platform, Steps(self._record, self._clock)).close(status, goal.outcome, tries=1)
+        row = ReleaseRow(self._platform, Steps(self._record, self._clock, goal))
+        if await row.close(status, goal.outcome, tries=1):
+            self._tidied = (goal.incident, TIDY_TRIES)
 
     def is_tidy(self, incident: Incident) -> bool:
         """Whether nothing of the incident is left to be closed on the platform."""
-        return self._untidy(incident) is None
+        return self._untidy(incident.goal) is None
 
-    def _untidy(self, incident: Incident) -> Goal | None:
-        """The ended goal whose row is still open, as long as it is worth trying."""
-        goal = incident.goal
-        if goal is None or goal.row_id is None or goal.row_closed or not goal.outcome:
+    def _untidy(self, goal: Goal | None) -> Goal | None:
+        """The ended goal whose row is still open, or may be, as long as it is worth trying."""
+        if goal is None or not goal.row_intended or goal.row_closed or not goal.outcome:
             return None
-        return goal if self._tidied < TIDY_TRIES else None
+        return goal if self._tries(goal) < TIDY_TRIES else None
+
+    def _tries(self, goal: Goal) -> int:
+        """How often that goal's row was tidied up in vain."""
+        incident, tries = self._tidied
+        return tries if incident == goal.incident else 0
 
     def _decided(
         self, incident: str, what: str, decision: PageDecision | RollBack, candidate: DigestRecord, now: float

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from rollguard.core.model import Release
+from rollguard.core.plan import unclaimed_rows
 from rollguard.engine.steps import Steps, Stopped
 from rollguard.errors import Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import Platform
@@ -44,27 +46,43 @@ class ReleaseRow:
         self._tried_running = True
         await self._announced("release_running", "running", {}, TRIES)
 
-    async def close(self, status: str, error: str, tries: int = TRIES) -> None:
-        """Best effort with bounded tries: an open row is untidy, but the machines are what counts."""
-        if self._steps.goal.row_id is not None:
-            await self._announced(f"release_{status}", status, {"error": error} if error else {}, tries)
+    async def close(self, status: str, error: str, tries: int = TRIES) -> bool:
+        """Best effort with bounded tries: an open row is untidy, but the machines are what counts.
 
-    async def _announced(self, kind: str, status: str, note: Mapping[str, str], tries: int) -> None:
+        Rows that were made without the guard's being told are marked failed. Whether nothing was left open.
+        """
+        note, goal, closed = {"error": error} if error else {}, self._steps.goal, True
+        if goal.row_id is not None:
+            closed = await self._announced(f"release_{status}", status, note, tries)
+        if not goal.row_intended:
+            return closed
+        try:
+            releases = (await self._platform.snapshot()).releases
+        except GuardError:
+            return False
+        for row in unclaimed_rows(goal, releases):
+            closed &= await self._announced("release_failed", "failed", {"error": "made twice"} | note, tries, row)
+        return closed
+
+    async def _announced(
+        self, kind: str, status: str, note: Mapping[str, str], tries: int, row: Release | None = None
+    ) -> bool:
+        row_id = row.id if row else self._steps.goal.row_id or ""
         await self._steps.intend(kind)
         try:
-            await self._mark(status, note, tries)
+            await self._mark(row_id, status, note, tries)
         except GuardError as error:
             await self._steps.failed(kind, error)
-        else:
-            await self._steps.done(kind, result=self._steps.goal.row_id or "")
+            return False
+        await self._steps.done(kind, result=row_id, version=row.version if row else None)
+        return True
 
-    async def _mark(self, status: str, note: Mapping[str, str], tries: int) -> None:
+    async def _mark(self, row_id: str, status: str, note: Mapping[str, str], tries: int) -> None:
         goal = self._steps.goal
-        assert goal.row_id is not None
         story = {"incident": goal.incident, "because": goal.trigger, **note}
         for attempt in range(1, tries + 1):
             try:
-                await self._platform.mark_release(goal.row_id, status, story)
+                await self._platform.mark_release(row_id, status, story)
             except Unavailable:
                 if attempt == tries:
                     raise

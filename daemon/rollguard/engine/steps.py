@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from rollguard.core.events import FirstJudged, StepDone, StepFailed, StepIntended
+from rollguard.core.events import Event, FirstJudged, StepDone, StepFailed, StepIntended
 from rollguard.core.lifecycle import Goal
+from rollguard.core.model import Machine
 from rollguard.core.proof import Proof
 from rollguard.engine.record import Record
-from rollguard.errors import Unavailable
+from rollguard.errors import JournalError, Unavailable
 from rollguard.ports import Clock
 
 RETRY_S_MAX = 30.0
@@ -28,22 +29,38 @@ class Stopped(Exception):
 
 
 class Steps:
-    """What the goal is and what was done for it, in the journal."""
+    """What the goal is and what was done for it, in the journal. ``ended``: a goal that is over, with its row to close."""
 
-    def __init__(self, record: Record, clock: Clock) -> None:
+    def __init__(self, record: Record, clock: Clock, ended: Goal | None = None) -> None:
         self._record = record
         self._clock = clock
+        self._ended = ended
+        self._broken: JournalError | None = None
 
     @property
     def goal(self) -> Goal:
         """The goal as the journal has it now; it stays readable after its end, until its incident is closed."""
         incident = self._record.state.incident
-        goal = incident.goal if incident else None
+        goal = self._ended or (incident.goal if incident else None)
         assert goal is not None, "no incident is closed while its goal is driven"
         return goal
 
+    def is_ours(self, machine: Machine) -> bool:
+        """Whether the machine carries the mark of a write of this goal."""
+        return machine.incident == self.goal.incident
+
+    def marks(self) -> dict[str, str]:
+        """What a machine's metadata says after a write of this goal."""
+        goal = self.goal
+        return {
+            "fly_release_id": goal.row_id or "",
+            "fly_release_version": str(goal.row_version or ""),
+            "rollguard_incident": goal.incident,
+            "rollguard_release": goal.row_id or "",
+        }
+
     async def intend(self, kind: str, machine: str = "", instance_id: str = "") -> None:
-        await self._record.add(
+        await self._write_down(
             StepIntended(
                 at=self._clock.now(), incident=self.goal.incident, kind=kind, machine=machine, instance_id=instance_id
             )
@@ -52,7 +69,7 @@ class Steps:
     async def done(
         self, kind: str, *, machine: str = "", result: str = "", version: int | None = None, phase: str = ""
     ) -> None:
-        await self._record.add(
+        await self._write_down(
             StepDone(
                 at=self._clock.now(),
                 incident=self.goal.incident,
@@ -71,7 +88,7 @@ class Steps:
         return next((e.sentence for e in judged if e.incident == self.goal.incident), "")
 
     async def proven(self, proof: Proof, machines: tuple[str, ...]) -> None:
-        await self._record.add(
+        await self._write_down(
             FirstJudged(
                 at=self._clock.now(),
                 incident=self.goal.incident,
@@ -82,6 +99,16 @@ class Steps:
         )
 
     async def failed(self, kind: str, error: Exception, machine: str = "") -> None:
-        await self._record.add(
+        await self._write_down(
             StepFailed(at=self._clock.now(), incident=self.goal.incident, kind=kind, error=str(error), machine=machine)
         )
+
+    async def _write_down(self, event: Event) -> None:
+        """Raises ``JournalError``; and from then on at once, for the other machines of a wave: this life is over."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            await self._record.add(event)
+        except JournalError as error:
+            self._broken = error
+            raise

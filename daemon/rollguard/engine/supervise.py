@@ -9,6 +9,7 @@ from typing import Any, Never
 from rollguard.core import text
 from rollguard.core.events import TickFailed
 from rollguard.engine.guard import Guard
+from rollguard.engine.readiness import ReadyWatch
 from rollguard.engine.record import Record
 from rollguard.engine.watch import Watch
 from rollguard.errors import JournalError, Refused, Unavailable
@@ -57,8 +58,10 @@ async def watch_over(
     clock: Clock,
     sources: Sequence[SignalSource],
     on_tick: Callable[[float], None] = lambda seconds: None,
+    ready: ReadyWatch | None = None,
 ) -> None:
-    """Read, look and judge until cancelled; tell ``on_tick`` how long each tick took.
+    """Read, look and judge until cancelled; tell ``on_tick`` how long each tick took. ``ready`` looks beside it whether
+    a rollback could happen.
 
     Ends only by ``JournalError`` or a broken invariant.
     """
@@ -79,6 +82,9 @@ async def watch_over(
             group.create_task(loop(), name=name)
         group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
         group.create_task(_bear(tick, lambda: tick_s(guard), record, clock, alarm), name="ticks")
+        group.create_task(guard.drills.drive_forever(), name="drill")
+        if ready is not None:
+            group.create_task(_bear(ready.turn, lambda: ready.every_s, record, clock), name="readiness")
 
 
 def polls(watch: Watch, record: Record, clock: Clock, sources: Sequence[SignalSource]) -> dict[str, Loop]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from rollguard.core import text
 from rollguard.core.lifecycle import Update
@@ -32,13 +32,13 @@ class MachineUpdate:
         steps: Steps,
         clock: Clock,
         settings: Rollback,
-        check_end: Callable[[Snapshot], None],
+        look_again: Callable[[], Awaitable[Snapshot]],
     ) -> None:
         self._platform = platform
         self._steps = steps
         self._clock = clock
         self._settings = settings
-        self._check_end = check_end
+        self._look_again = look_again
         self._unwritten: Counter[str] = Counter()
         self._poll_s = min(1.0, max(0.1, settings.stability_s / 4))
         self._one_write = asyncio.Lock()
@@ -82,6 +82,10 @@ class MachineUpdate:
         """
         goal = self._steps.goal
         current = await self._machine(held.machine)
+        if not await self._is_ours(held):
+            return False
+        snapshot = await self._look_again()
+        current = next((m for m in snapshot.managed if m.id == held.machine), current)
         expected = (
             goal.updates[held.machine].before if held.machine in goal.updates else goal.instances.get(held.machine)
         )
@@ -90,12 +94,20 @@ class MachineUpdate:
         asleep = current.state in ASLEEP and not current.crashed
         if skip_launch and not asleep and not current.standby:
             return False  # somebody woke it: it serves now
-        snapshot = await self._platform.snapshot()
-        self._check_end(snapshot)
         peers = [m for m in snapshot.managed if m.group == current.group]
         if current.healthy_routable and not current.standby and not spare(peers, self._settings):
             return False
         return await self._send(held, current, skip_launch=asleep)
+
+    async def _is_ours(self, held: Held) -> bool:
+        """Whether the machine is still held: after an outage the lease may have expired, or somebody cleared it."""
+        try:
+            await self._platform.refresh_lease(held, self._settings.lease_ttl_s)
+        except Refused:
+            return False
+        except Conflict as error:
+            raise Stopped("yielded", str(error)) from error
+        return True
 
     async def _send(self, held: Held, current: Machine, *, skip_launch: bool) -> bool:
         """After an unclear answer the machine is read: a new instance with our mark is our write."""
@@ -106,7 +118,7 @@ class MachineUpdate:
                 held,
                 instance_id=current.instance_id,
                 image=goal.target_ref,
-                metadata=self._marks(),
+                metadata=self._steps.marks(),
                 skip_launch=skip_launch,
             )
         except (Conflict, Unavailable) as error:
@@ -118,20 +130,11 @@ class MachineUpdate:
                 if self._unwritten[held.machine] >= WRITE_TRIES:
                     raise Stopped("failed", f"machine {held.machine} could not be updated: {error}") from error
                 return False
-            if seen.incident != goal.incident:
+            if not self._steps.is_ours(seen):
                 raise Stopped("yielded", f"machine {held.machine} was changed by somebody else") from error
             after = seen.instance_id
         await self._steps.done("update", machine=held.machine, result=after, phase="accepted")
         return True
-
-    def _marks(self) -> dict[str, str]:
-        goal = self._steps.goal
-        return {
-            "fly_release_id": goal.row_id or "",
-            "fly_release_version": str(goal.row_version or ""),
-            "rollguard_incident": goal.incident,
-            "rollguard_release": goal.row_id or "",
-        }
 
     async def settle(self, machine: str) -> None:
         """What an earlier life began, or an outage cut off: watch until it is well. Raises ``Stopped``."""
@@ -176,13 +179,16 @@ class MachineUpdate:
         await self._steps.done("update", machine=machine, result=update.after, phase="healthy")
 
     async def _verify_asleep(self, machine: str) -> None:
-        """A sleeping machine is done when it has the right digest and sleeps."""
+        """A sleeping machine is done when it has the right digest and sleeps. One that wakes must be well."""
         update = self._steps.goal.updates[machine]
         give_up_at = self._clock.now() + self._settings.wait_timeout_s
         while self._clock.now() < give_up_at:
             seen = await self._machine(machine)
             self._check_instance(seen, update)
-            if seen.state in {"stopped", "suspended", "created", "started"} and seen.digest == self._steps.goal.target:
+            if seen.started:
+                await self._settle(machine)
+                return
+            if seen.state in {"stopped", "suspended", "created"} and seen.digest == self._steps.goal.target:
                 await self._steps.done("update", machine=machine, result=update.after or "", phase="healthy")
                 return
             await asyncio.sleep(self._poll_s)

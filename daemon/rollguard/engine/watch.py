@@ -19,6 +19,7 @@ from rollguard.core.signals import LogsSignal
 from rollguard.core.spans import span_s
 from rollguard.core.window import Windows
 from rollguard.engine.record import Record
+from rollguard.engine.roll_call import RollCall
 from rollguard.errors import BadAnswer, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
 
@@ -41,6 +42,7 @@ class Watch:
         self, policy: Policy, platform: Platform, record: Record, clock: Clock, vitals: Vitals, on_reading: OnReading
     ) -> None:
         self._platform = platform
+        self._roll_call = RollCall(platform)
         self._record = record
         self._clock = clock
         self._vitals = vitals
@@ -49,6 +51,8 @@ class Watch:
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
         self.windows = Windows(horizon_s(policy))
+        self._anchor = 0
+        """How often the clock was put right: what was asked before that has times that mean nothing now."""
         self.alive_since = clock.now()
         self.snapshot: Snapshot | None = None
         self.tenures: dict[str, Tenure] = {}
@@ -68,6 +72,7 @@ class Watch:
 
     def forget(self) -> None:
         """After a clock jump nothing that was read can be dated any more."""
+        self._anchor += 1
         self.windows.clear()
         self.tenures, self.snapshot = {}, None
         self.alive_since = self.whole_since = self._clock.now()
@@ -76,8 +81,9 @@ class Watch:
         """Read one signal for ever at its own pace. A round that is late is skipped, never queued."""
         due = self._clock.now()
         while True:
+            anchor = self._anchor
             readings = await source.read(self._fleet(), self._clock)
-            known = self._subjects()
+            known = self._subjects() if anchor == self._anchor else set()
             readings = [reading for reading in readings if reading.subject in known]
             self.windows.add(readings)
             for reading in readings:
@@ -105,8 +111,9 @@ class Watch:
 
     async def look(self) -> Snapshot:
         """Ask the platform once and take note of what changed. Raises what the platform raises."""
+        anchor = self._anchor
         try:
-            snapshot = await self._platform.snapshot()
+            snapshot = await self._roll_call.snapshot()
         except Unavailable as error:
             self._cut_off |= not _answered(error)
             self._doubt()
@@ -114,7 +121,8 @@ class Watch:
         row_open = any(r.in_progress for r in snapshot.releases[:3])
         if row_open or self.want_leases or self.deploy is not None:
             snapshot = await self.leases_now(snapshot)
-        await self._take(snapshot)
+        if anchor == self._anchor:
+            await self._take(snapshot)
         return snapshot
 
     async def _take(self, snapshot: Snapshot) -> None:
@@ -124,16 +132,23 @@ class Watch:
             return  # a slow answer that was overtaken
         self._doubt()
         self._cut_off = False
-        digests_before = {t.digest for t in self.tenures.values() if t.started}
+        digests_before = {t.digest for t in self.present.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
         self.snapshot = snapshot
         self._vitals.last_snapshot_at = now
-        digests = {t.digest for t in self.tenures.values() if t.started}
+        digests = {t.digest for t in self.present.values() if t.started}
         if digests != digests_before or len(digests) > 1:
             self.whole_since = now if len(digests) > 1 or digests_before else self.whole_since
         deploy, self._quiet = in_progress(snapshot, self._own_goal(), self._quiet, now)
         await self._record.add(*self._changes(snapshot, deploy, before, now))
         self.deploy = deploy
+
+    @property
+    def present(self) -> Mapping[str, Tenure]:
+        """The tenures that say something about the release that serves: without machines that a drill took away."""
+        drill = self._record.state.drilling
+        away = drill.away if drill is not None else frozenset[str]()
+        return {m: t for m, t in self.tenures.items() if m not in away} if away else self.tenures
 
     def _doubt(self) -> None:
         """Who reaches neither the platform nor the app is cut off: that is no evidence against the app."""
@@ -142,8 +157,8 @@ class Watch:
 
     def _own_goal(self) -> Goal | None:
         """Whose release row is the guard's own, even when it could not be closed."""
-        incident = self._record.state.incident
-        return incident.goal if incident else None
+        incident, drill = self._record.state.incident, self._record.state.drill
+        return incident.goal if incident and incident.goal else drill.newest_goal if drill else None
 
     def _changes(self, snapshot: Snapshot, deploy: Deploy | None, before: float | None, now: float) -> list[Event]:
         state = self._record.state

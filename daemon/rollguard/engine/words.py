@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollguard.errors import Refused
 
+DRILLING = "a drill is under way: rollguard hold calls it back at once, and it is over in a minute or so"
 REASON_MAX = 500
 WHO_MAX = 80
 

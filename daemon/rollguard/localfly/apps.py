@@ -11,6 +11,8 @@ from rollguard.localfly.logs import LogBook
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.refusal import not_found
 from rollguard.localfly.releases import Release
+from rollguard.localfly.vault import Vault
+from rollguard.localfly.volumes import Volume
 
 INTERNAL_PORT = 3000
 
@@ -66,12 +68,20 @@ class AppSpec:
         }
 
     def definition(self) -> dict[str, Any]:
-        """Its fly.toml as JSON."""
+        """Its fly.toml as JSON: what flyctl makes `machine_config` of, so that a deploy changes nothing else."""
         return {
             "app": self.name,
             "primary_region": self.region,
             "deploy": {"strategy": "rolling"},
-            "http_service": {"internal_port": INTERNAL_PORT, "checks": [dict(check) for check in self.checks]},
+            "http_service": {
+                "internal_port": INTERNAL_PORT,
+                "force_https": True,
+                "auto_stop_machines": False,
+                "auto_start_machines": True,
+                "min_machines_running": 2,
+                "checks": [{key: value for key, value in check.items() if key != "type"} for check in self.checks],
+            },
+            "restart": [{"policy": "on-failure", "retries": 10}],
         }
 
 
@@ -86,6 +96,8 @@ class App:
     ledger: Ledger
     machines: dict[str, Machine] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)  # oldest first
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    vault: Vault = field(default_factory=Vault)
     logs: LogBook = field(default_factory=LogBook)
     mood: Mapping[str, Any] = field(default_factory=dict)  # how all of its code behaves, whatever the image
     version: int = 1

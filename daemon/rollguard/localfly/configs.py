@@ -15,13 +15,19 @@ def _texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
 SHAPES: Mapping[str, Fits] = {  # keys the platform reads; all others are kept as they are
     "image": lambda value: isinstance(value, str),
     "metadata": _texts,
     "restart": lambda value: isinstance(value, dict) and isinstance(value.get("max_retries"), int | None),
     "stop_config": lambda value: isinstance(value, dict) and isinstance(value.get("signal"), str | None),
-    "services": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+    "services": _objects,
     "checks": lambda value: isinstance(value, dict),
+    "mounts": _objects,
+    "standbys": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
 }
 
 

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 # Fly does not document its bounds; these resolve a page of 120 ms and a limit of 1 s or 3 s.
@@ -38,11 +39,15 @@ class ResponseCounter:
 
     def observe(self, values: tuple[str, ...], duration_s: float) -> None:
         """Count one response; ``values`` are those of the labels, in their order."""
+        self.observe_many(values, duration_s, 1)
+
+    def observe_many(self, values: tuple[str, ...], duration_s: float, times: int) -> None:
+        """Count so many responses of the same duration."""
         tally = self._tallies.get(values)
         if tally is None:
             tally = self._tallies[values] = _Tally([0] * len(EDGES))
-        tally.buckets[bisect_left(BOUNDS_S, duration_s)] += 1
-        tally.total_s += duration_s
+        tally.buckets[bisect_left(BOUNDS_S, duration_s)] += times
+        tally.total_s += duration_s * times
 
     def forget_all_but(self, label: str, values: frozenset[str]) -> None:
         """Drop the series whose ``label`` is none of ``values``: what is gone must not be counted for ever."""
@@ -80,13 +85,16 @@ def exposition(
         if name != family:
             family = name
             lines.append(f"# TYPE {name} {kind}")
-        labels = ",".join(f'{key}="{_escape(text)}"' for key, text in series.items() if key != "__name__")
+        labels = ",".join([_label(key, text) for key, text in series.items() if key != "__name__"])
         lines.append(f"{series['__name__']}{f'{{{labels}}}' if labels else ''} {value}{stamp}")
     return "".join(line + "\n" for line in lines).encode()
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+@lru_cache(maxsize=4096)
+def _label(key: str, text: str) -> str:
+    """The same few on every page."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{key}="{escaped}"'
 
 
 def selector(text: str) -> Match:

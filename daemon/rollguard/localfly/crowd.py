@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from rollguard.localfly.counters import BOUNDS_S, ResponseCounter, exposition, selector
+from rollguard.localfly.counters import ResponseCounter
+from rollguard.localfly.history import Sample
 from rollguard.localfly.hotdash import LATENCY_SIGMA, HotDash
 from rollguard.localfly.images import Behaviour
 
@@ -22,17 +22,6 @@ MEASURED_MAX = 10  # of them, those that the app's own monitoring is told of
 PROXY_S = 0.001
 PROXY_ERROR = "503"
 HOST = "5e1f"
-
-
-class Tallies(ResponseCounter):
-    """A response counter that can count many at once."""
-
-    def observe_many(self, values: tuple[str, ...], duration_s: float, times: int) -> None:
-        """Count `times` responses of the same duration."""
-        self.observe(values, duration_s)
-        tally = self._tallies[values]
-        tally.buckets[bisect_left(BOUNDS_S, duration_s)] += times - 1
-        tally.total_s += duration_s * (times - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +44,12 @@ class Crowd:
         self._owed = 0.0  # a part of a request
         self._dice = random.Random(f"crowd {seed}")
         self._serving: Sequence[Serving] = ()
-        self._machines = Tallies(
+        self._machines = ResponseCounter(
             count="fly_app_http_responses_count",
             time="fly_app_http_response_time_seconds",
             labels=("app", "region", "host", "instance", "status"),
         )
-        self._edge = Tallies(
+        self._edge = ResponseCounter(
             count="fly_edge_http_responses_count",
             time="fly_edge_http_response_time_seconds",
             labels=("app", "region", "host", "status"),
@@ -94,13 +83,10 @@ class Crowd:
         """Count what the sender of one real request saw."""
         self._edge.observe(self._edge_labels(str(status)), duration_s)
 
-    def text(self, match: Sequence[str], now: float) -> bytes:
-        """The counters in text format, those that any selector in `match` matches. ValueError on a malformed one."""
+    def samples(self, now: float) -> Iterator[Sample]:
+        """The counters as they are at `now`."""
         self.advance(now)
-        wanted = [selector(each) for each in match]
-        either = (lambda series: any(each(series) for each in wanted)) if wanted else None
-        samples = chain(self._machines.samples(), self._edge.samples())
-        return exposition(samples, match=either, at_ms=int(now * 1000) if wanted else None)
+        return chain(self._machines.samples(), self._edge.samples())
 
     def _visit(self, machine: Serving, requests: int, now: float) -> None:
         if not requests:
@@ -114,12 +100,13 @@ class Crowd:
 
     def _count(self, machine: Serving, status: str, requests: int, now: float) -> None:
         draws = min(requests, DRAWS_MAX)
+        labels = (self._app, machine.region, HOST, machine.id, status)
+        edge_labels = self._edge_labels(status)
         for number in range(draws):
             times = requests // draws + (number < requests % draws)
             latency_s = self._latency_s(machine.behaviour)
-            labels = (self._app, machine.region, HOST, machine.id, status)
             self._machines.observe_many(labels, latency_s, times)
-            self._edge.observe_many(self._edge_labels(status), latency_s + PROXY_S, times)
+            self._edge.observe_many(edge_labels, latency_s + PROXY_S, times)
             if number < MEASURED_MAX:
                 machine.app.monitor.measured(now, "route", latency_s)
 

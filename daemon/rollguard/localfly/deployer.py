@@ -51,7 +51,7 @@ INTERRUPTED = Deployed(None, "interrupted", interrupted=True)
 async def deploy(api: FlyApi, settings: Settings, done: Callable[[], None] = lambda: None) -> Deployed:
     """Deploy the image and say how it ended; ``done`` is called after each machine.
 
-    Cancelled, it marks the release ``interrupted`` and says so too.
+    Cancelled, it marks the release ``interrupted`` and says so too; its leases expire, as flyctl's do.
     """
     try:
         image_ref, machines, release = await _begin(api, settings)
@@ -75,6 +75,7 @@ async def deploy(api: FlyApi, settings: Settings, done: Callable[[], None] = lam
 
 async def _begin(api: FlyApi, settings: Settings) -> tuple[str, list[Json], Json]:
     """What to deploy, on what, and the new release's row. Raises ApiError, DeployError."""
+    definition = await api.definition()
     image = await api.image(settings.image)
     if image is None:
         raise DeployError(f"could not find image {settings.image!r}")
@@ -82,14 +83,22 @@ async def _begin(api: FlyApi, settings: Settings) -> tuple[str, list[Json], Json
     if not machines:
         raise DeployError(f"{api.app} has no managed machines")
     ref = str(image["ref"])
-    return ref, machines, await api.create_release(ref, settings.strategy, await api.definition())
+    return ref, machines, await api.create_release(ref, settings.strategy, _deployed_by(definition, settings))
+
+
+def _deployed_by(definition: Json, settings: Settings) -> Json:
+    """The definition with the strategy in it that was asked for: later deploys without a word on it inherit it."""
+    deploying = definition.get("deploy") or {}
+    if deploying.get("strategy", "rolling") == settings.strategy:
+        return definition
+    return {**definition, "deploy": {**deploying, "strategy": settings.strategy}}
 
 
 async def _close(api: FlyApi, release_id: str, ended: Deployed) -> None:
-    """Write the final status. That this fails is only a warning, as it is to flyctl."""
+    """Write the final status, an interrupted one without a word. That this fails is only a warning, as to flyctl."""
     try:
         async with asyncio.timeout(INTERRUPTED_S_MAX if ended.interrupted else None):
-            await api.patch_release(release_id, ended.status, ended.error or "")
+            await api.patch_release(release_id, ended.status, "" if ended.interrupted else ended.error or "")
     except (ApiError, TimeoutError) as error:
         log.warning("the release's final status could not be written: %s", error)
 

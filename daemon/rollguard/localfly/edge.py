@@ -3,25 +3,29 @@
 It behaves as Fly's does where a guard could tell: it balances over routable machines, obeys
 ``fly-force-instance-id``, wakes a sleeping machine when a request needs it, retries a failed connect once and nothing
 else, and counts every response, whoever asked. ``GET /metrics`` (without a forced machine: with one, it is the app's
-own) and ``GET /prometheus/ORG/federate?match[]=…`` serve the counters and are not counted. The latter can be made to
-fail, by ``POST /local/v1/faults``: see ``fault_script``.
+own) and ``/prometheus/ORG/…`` (see ``prometheus_api``) serve the counters and are not counted. The latter can be made
+to fail, by ``POST /local/v1/faults`` (see ``fault_script``), and to lag, to be empty or to leave gaps, by
+``POST /local/v1/metrics``: ``metrics`` and ``metrics_lag_s`` as in ``faults``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
+import json
 import logging
-import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Never
 
-from rollguard.localfly.counters import ResponseCounter, exposition, selector
+from rollguard.localfly.counters import exposition
+from rollguard.localfly.edge_counters import Counters
 from rollguard.localfly.fault_script import FaultScript
+from rollguard.localfly.faults import Faults
+from rollguard.localfly.history import EVERY_S, History, Sample
 from rollguard.localfly.http1 import (
     HOP_BY_HOP,
     BadMessageError,
@@ -32,6 +36,8 @@ from rollguard.localfly.http1 import (
     exchange,
 )
 from rollguard.localfly.http1_server import Server
+from rollguard.localfly.prometheus_api import PrometheusApi
+from rollguard.localfly.refusal import Refused
 from rollguard.localfly.routes import Platform, RouteFollower
 from rollguard.localfly.routing import UNREACHABLE, Hold, Load, Machine, Refuse, Serve, Verdict, choose
 from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_stdin
@@ -39,7 +45,7 @@ from rollguard.localfly.serving import announce, log_to_stderr, on_stop, watch_s
 FORCE = "fly-force-instance-id"
 EDGE_ERROR = "x-edge-error"  # only on answers no machine made
 PROMETHEUS = "/prometheus/"
-FEDERATE = re.compile(PROMETHEUS + r"[\w.-]+/federate")
+METRICS_CONTROL = "/local/v1/metrics"
 UPSTREAM_S_MAX = 30.0
 CONNECT_S_MAX = 2.0
 CONNECT_TRIES = 2
@@ -47,49 +53,11 @@ WOKEN_S_MAX = 15.0
 WOKEN_PAUSE_S = 0.05
 FIRST_TABLE_S_MAX = 10.0
 DRAIN_S_MAX = 2.0
-SELECTORS_MAX = 20
 PROMETHEUS_TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+JSON = ("content-type", "application/json")
 PLAIN = ("content-type", "text/plain; charset=utf-8")
 
 log = logging.getLogger(__name__)
-
-
-class Counters:
-    """The responses of one edge under the names of Fly's metrics: per machine, and as users saw them."""
-
-    def __init__(self, app: str, region: str) -> None:
-        self._app, self._region = app, region
-        self._host = _host_of(app)
-        self._machines = ResponseCounter(
-            count="fly_app_http_responses_count",
-            time="fly_app_http_response_time_seconds",
-            labels=("app", "region", "host", "instance", "status"),
-        )
-        self._edge = ResponseCounter(
-            count="fly_edge_http_responses_count",
-            time="fly_edge_http_response_time_seconds",
-            labels=("app", "region", "host", "status"),
-        )
-
-    def answered(self, machine: Machine, status: int, duration_s: float) -> None:
-        """Count what a machine answered to the proxy."""
-        region, host = machine.region or self._region, _host_of(machine.id)
-        self._machines.observe((self._app, region, host, machine.id, str(status)), duration_s)
-
-    def seen(self, status: int, duration_s: float) -> None:
-        """Count what a user saw, the proxy's own errors included."""
-        self._edge.observe((self._app, self._region, self._host, str(status)), duration_s)
-
-    def keep(self, machines: Sequence[Machine]) -> None:
-        """Forget the series of machines that no longer exist."""
-        self._machines.forget_all_but("instance", frozenset(machine.id for machine in machines))
-
-    def text(self, match: Sequence[str] = (), at_ms: int | None = None) -> bytes:
-        """All samples, or those that any selector matches. Raises ValueError on a malformed one."""
-        wanted = [selector(each) for each in match]
-        samples = chain(self._machines.samples(), self._edge.samples())
-        either = (lambda series: any(each(series) for each in wanted)) if wanted else None
-        return exposition(samples, match=either, at_ms=at_ms)
 
 
 class Edge:
@@ -109,6 +77,9 @@ class Edge:
         self._loads: dict[str, Load] = {}
         self._served = 0
         self._wakes: dict[str, asyncio.Task[None]] = {}
+        self._faults = Faults()
+        self._history = History(self._samples, self._faults)
+        self._prometheus = PrometheusApi(self._history, time.time)
 
     def table_changed(self) -> None:
         """A new route table is in force."""
@@ -118,23 +89,35 @@ class Edge:
         """What the user gets. Never fails: where no machine answers, the proxy does."""
         forced = request.header(FORCE)
         if request.path == "/metrics" and forced is None:
-            return Response(200, self._counters.text(), [PROMETHEUS_TEXT])
-        if FEDERATE.fullmatch(request.path):
-            return self._federate(request)
+            return Response(200, exposition(self._counters.samples()), [PROMETHEUS_TEXT])
+        if request.path == METRICS_CONTROL:
+            return self._control(request)
+        if found := self._prometheus.answer(*request.target.partition("?")[::2], request.body):
+            return Response(found[0], found[2], [("content-type", found[1])])
         began = self._clock()
         response = await self._proxy(request, forced)
         self._counters.seen(response.status, self._clock() - began)
         return response
 
-    def _federate(self, request: Request) -> Response:
-        match = [value for name, value in request.query if name == "match[]"]
-        if not 1 <= len(match) <= SELECTORS_MAX:
-            return Response(400, f"1 to {SELECTORS_MAX} match[] are needed\n".encode(), [PLAIN])
+    async def keep_history(self) -> Never:
+        """Take a sample whenever one is due."""
+        while True:
+            self._history.record(time.time())
+            await asyncio.sleep(EVERY_S)
+
+    def _samples(self) -> Iterator[Sample]:
+        return chain(self._counters.samples(), self._counters.up(self._follower.machines))
+
+    def _control(self, request: Request) -> Response:
+        """Change the faults of the metrics, and show them."""
         try:
-            text = self._counters.text(match, at_ms=time.time_ns() // 1_000_000)
-        except ValueError as error:
-            return Response(400, f"match[]: {error}\n".encode(), [PLAIN])
-        return Response(200, text, [PROMETHEUS_TEXT])
+            wanted = json.loads(request.body or b"{}")
+            self._faults.change(
+                {name: wanted[name] for name in ("metrics", "metrics_lag_s", "times") if name in wanted}
+            )
+        except (ValueError, TypeError, RecursionError, Refused) as error:
+            return Response(422, json.dumps({"error": str(error)}).encode(), [JSON])
+        return Response(200, json.dumps(self._faults.to_json()).encode(), [JSON])
 
     async def _proxy(self, request: Request, forced: str | None) -> Response:
         """Find a machine and relay. Only a failed connect is tried again, once, and on another machine."""
@@ -219,11 +202,6 @@ class Edge:
         await self._follower.until(lambda machine: machine.routable, machine_id, WOKEN_S_MAX)
 
 
-def _host_of(name: str) -> str:
-    """Four hex digits, as Fly names its hosts."""
-    return hashlib.sha256(name.encode()).hexdigest()[:4]
-
-
 def _forwarded(request: Request) -> Request:
     """The request as a machine gets it."""
     headers = [pair for pair in request.headers if pair[0] not in HOP_BY_HOP]
@@ -249,6 +227,7 @@ async def run(args: argparse.Namespace) -> None:
     server = Server(FaultScript(edge.answer, covers=PROMETHEUS).answer)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(follower.run(edge.table_changed))
+        remembering = group.create_task(edge.keep_history())
         port = await server.start(args.host, args.port)
         if not await follower.heard(FIRST_TABLE_S_MAX):
             log.warning("serving without a route table: every request is answered 503")
@@ -256,6 +235,7 @@ async def run(args: argparse.Namespace) -> None:
         await stop.wait()
         await server.drain(DRAIN_S_MAX)
         following.cancel()
+        remembering.cancel()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

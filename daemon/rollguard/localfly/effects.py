@@ -29,6 +29,7 @@ class Prepare:
     app: str
     machine: str
     image: Image
+    stuck: int | None = None  # begin only when a fault was lifted more often than this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

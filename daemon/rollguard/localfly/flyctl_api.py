@@ -13,6 +13,7 @@ FLYCTL = "0.4.87"
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 TRIES_MAX = 4
 PAUSE_S_MIN = 0.1
+HASTE_PAUSE_S = 0.5
 REQUEST_S_MAX = 70.0  # a wait may take 60
 UNMANAGED_GROUPS = frozenset(("fly_app_release_command", "fly_app_console"))
 IMAGE_QUERY = (
@@ -120,7 +121,10 @@ class FlyApi:
         return _object(answer.get("data"))
 
     async def _call(self, method: str, url: str, body: Json | None = None, *, nonce: str | None = None) -> Any:
-        """Ask; 502, 503 and connection errors are retried whatever the method, as flyctl's transport does."""
+        """Ask; 502, 503 and connection errors are retried whatever the method, as flyctl's transport does.
+
+        So is 429, more slowly: flyctl counts it among what passes, and retries it where it deploys.
+        """
         headers = {} if nonce is None else {"fly-machine-lease-nonce": nonce}
         for attempt in range(TRIES_MAX):
             try:
@@ -135,9 +139,9 @@ class FlyApi:
                 if status < 300:
                     return _decoded(raw)
                 failure = ApiError(status, _message(raw))
-            if failure.status not in (0, 502, 503) or attempt == TRIES_MAX - 1:
+            if failure.status not in (0, 429, 502, 503) or attempt == TRIES_MAX - 1:
                 raise failure
-            await asyncio.sleep(PAUSE_S_MIN * 2**attempt)
+            await asyncio.sleep((HASTE_PAUSE_S if failure.status == 429 else PAUSE_S_MIN) * 2**attempt)
         raise AssertionError("the last try returns or raises")
 
 

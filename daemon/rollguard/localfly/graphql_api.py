@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rollguard.localfly.access import Access
 from rollguard.localfly.apps import App
 from rollguard.localfly.refusal import Refused
 from rollguard.localfly.releases import Release
@@ -19,16 +20,23 @@ Resolver = Callable[["Query"], dict[str, Any]]
 class Query:
     """One query: its text without white space, its variables, and what its sender may see."""
 
-    def __init__(self, world: World, text: str, variables: Variables, owner: str, apps: frozenset[str]) -> None:
-        self.world, self.text, self.variables, self.owner, self.apps = world, text, variables, owner, apps
+    def __init__(self, world: World, text: str, variables: Variables, access: Access, now: float) -> None:
+        self.world, self.text, self.variables, self.now = world, text, variables, now
+        self.owner, self.apps = access.owner, access.apps
 
     @property
     def app(self) -> App:
         """The app asked for; NOT_FOUND for one that does not exist or is none of the sender's business."""
-        name = self.variables.get("appName") or self.variables.get("name")
+        name = self.variables.get("appName") or self.variables.get("name") or self.input.get("appId")
         if not isinstance(name, str) or name not in self.apps:
             raise Refused(404, "Could not find App", "NOT_FOUND")
         return self.world.app(name)
+
+    @property
+    def input(self) -> Variables:
+        """A mutation's argument."""
+        given = self.variables.get("input")
+        return given if isinstance(given, dict) else {}
 
     def release(self, release: Release) -> dict[str, Any]:
         """The fields that the query's text names."""
@@ -39,14 +47,16 @@ class Query:
         return self.release(releases[-1]) if releases else None
 
 
-def answer(world: World, body: Mapping[str, Any], owner: str, apps: frozenset[str]) -> dict[str, Any]:
-    """The whole answer, errors included. `owner` is empty for an unknown token."""
+def answer(world: World, body: Mapping[str, Any], access: Access, now: float) -> dict[str, Any]:
+    """The whole answer, errors included."""
     text = "".join(str(body.get("query") or "").split())
     variables = body.get("variables")
     try:
-        if not owner:
+        if not access.owner:
             return _errors(Refused(401, "You must be authenticated to view this.", "UNAUTHORIZED"))
-        query = Query(world, text, variables if isinstance(variables, dict) else {}, owner, apps)
+        if access.read_only and text.startswith("mutation"):
+            return _errors(Refused(403, "Not authorized to access this", "FORBIDDEN"))
+        query = Query(world, text, variables if isinstance(variables, dict) else {}, access, now)
         return {"data": _resolver(text)(query)}
     except Refused as refused:
         return _errors(refused)
@@ -77,12 +87,12 @@ def _releases(query: Query) -> dict[str, Any]:
 
 
 def _image(query: Query) -> dict[str, Any]:
-    app = query.app
-    image = query.world.images.resolve(str(query.variables.get("imageRef") or ""))
+    app, ref = query.app, str(query.variables.get("imageRef") or "")
+    image = query.world.images.resolve(ref)
     found = image and {
         "id": f"img_{image.digest[7:19]}",
         "digest": image.digest,
-        "ref": image.ref,
+        "ref": image.ref if "@" in ref else ref,  # a moved tag is still the tag that was asked for
         "compressedSize": "12345678",
         "manifest": None,
     }
@@ -132,7 +142,37 @@ def _machine(query: Query) -> dict[str, Any]:
     raise Refused(404, "Could not find Machine", "NOT_FOUND")
 
 
+def _create_release(query: Query) -> dict[str, Any]:
+    """As flyctl up to 0.3.226 began a release."""
+    image, definition = query.input.get("image"), query.input.get("definition")
+    if not isinstance(image, str) or not isinstance(definition, dict | None):
+        raise Refused(422, "image is required", "UNPROCESSABLE")
+    strategy = str(query.input.get("strategy") or "ROLLING").upper()
+    world, app = query.world, query.app
+    release = world.create_release(app.name, image, definition or {}, strategy, query.owner, query.now)
+    return {"createRelease": {"release": {"id": release.id, "version": release.version}}}
+
+
+def _update_release(query: Query) -> dict[str, Any]:
+    """As flyctl up to 0.3.226 marked one."""
+    row, status = query.input.get("releaseId"), str(query.input.get("status"))
+    release = query.world.releases.get(str(row))
+    metadata = query.input.get("metadata")
+    if release is None or release.app not in query.apps or not isinstance(metadata, dict | None):
+        raise Refused(404, "Could not find Release", "NOT_FOUND")
+    query.world.patch_release(release.id, status, metadata, query.owner, query.now)
+    return {"updateRelease": {"release": {"id": release.id}}}
+
+
+def _no_wireguard(query: Query) -> dict[str, Any]:
+    """Then flyctl polls the log instead of building a tunnel."""
+    raise Refused(422, "WireGuard is not offered by the local platform", "UNPROCESSABLE")
+
+
 RESOLVERS: tuple[tuple[str, Resolver], ...] = (  # the first needle found in the text decides
+    ("validateWireGuardPeers", _no_wireguard),
+    ("createRelease(", _create_release),
+    ("updateRelease(", _update_release),
     ("viewer{", _viewer),
     ("releasesUnprocessed", _releases),
     ("currentRelease:currentRelease", lambda query: {"app": {"currentRelease": query.newest()}}),

@@ -118,8 +118,11 @@ class Host(abc.ABC):
         return task
 
     async def _prepare(self, effect: Prepare) -> None:
+        if effect.stuck is not None:
+            await self._faults.until_lifted(effect.stuck)
         await asyncio.sleep(self._pull_s)
-        report = self._world.pull_failed if self._faults.pull else self._world.prepared
+        fails = self._faults.meeting("pull", effect.machine) == "fails"
+        report = self._world.pull_failed if fails else self._world.prepared
         report(effect.app, effect.machine, self._clock())
 
     async def _live(self, vm: Vm) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.machines import Lease, Machine
@@ -11,6 +11,7 @@ from rollguard.localfly.times import rfc3339
 
 TTL_S_DEFAULT = 60
 TTL_S_MAX = 24 * 3600
+SOMEBODY = "somebody@example.com"
 
 
 def held(machine: Machine, now: float) -> Lease | None:
@@ -26,11 +27,21 @@ def admit(machine: Machine, nonce: str, now: float) -> None:
     """
     lease = held(machine, now)
     if lease and lease.nonce != nonce:
-        raise Refused(
-            409,
-            f"aborted: machine ID {machine.id} lease currently held by {lease.owner}, "
-            f"expires at {rfc3339(lease.expires_at)}",
-        )
+        refuse(machine, lease)
+
+
+def refuse(machine: Machine, lease: Lease) -> NoReturn:
+    """409: the holder of `lease` has the machine."""
+    raise Refused(
+        409,
+        f"aborted: machine ID {machine.id} lease currently held by {lease.owner}, "
+        f"expires at {rfc3339(lease.expires_at)}",
+    )
+
+
+def somebodys(now: float) -> Lease:
+    """A lease of somebody who is not there, for a fault that pretends."""
+    return Lease(nonce="0" * 12, owner=SOMEBODY, description="", expires_at=now + 13.0)
 
 
 def acquire(machine: Machine, lease: Lease, now: float) -> Lease:

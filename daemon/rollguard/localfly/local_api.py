@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any
 
 from rollguard.localfly.apps import App, AppSpec
@@ -38,9 +37,15 @@ class LocalApi:
             ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/wake"), self._wake),
             ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/mood"), self._mood_of_machine),
             ("POST", re.compile(r"/apps/([^/]+)/mood"), self._mood_of_app),
+            ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/idle"), self._idle),
+            ("POST", re.compile(r"/apps/([^/]+)/machines/([^/]+)/host"), self._host),
+            ("POST", re.compile(r"/apps/([^/]+)/volumes"), self._create_volume),
             ("POST", re.compile(r"/apps"), self._create_app),
             ("GET", re.compile(r"/images"), self._images),
             ("POST", re.compile(r"/images"), self._push),
+            ("POST", re.compile(r"/images/prune"), self._prune),
+            ("POST", re.compile(r"/images/tag"), self._tag),
+            ("POST", re.compile(r"/tokens"), self._tokens),
             ("GET", re.compile(r"/faults"), self._show_faults),
             ("POST", re.compile(r"/faults"), self._change_faults),
             ("POST", re.compile(r"/incidents"), self._change_incidents),
@@ -70,6 +75,21 @@ class LocalApi:
 
     async def _wake(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
         return as_json({"state": self._world.wake(name, machine_id, self._clock()).state})
+
+    async def _idle(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
+        """The proxy finds that nobody uses the machine: with autostop it goes to sleep."""
+        return as_json({"state": self._world.idle(name, machine_id, self._clock()).state})
+
+    async def _host(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
+        """`status`: "ok", "unknown" or "unreachable"."""
+        status = str(request.json()["status"])
+        return as_json(
+            {"host_status": self._world.set_host_status(name, machine_id, status, self._clock()).host_status}
+        )
+
+    async def _create_volume(self, request: ApiRequest, name: str) -> ApiResponse:
+        """`name`, and perhaps `region` and `size_gb`."""
+        return as_json({"id": self._world.create_volume(name, request.json(), self._clock()).id}, 201)
 
     async def _mood_of_machine(self, request: ApiRequest, name: str, machine_id: str) -> ApiResponse:
         """The body names fields of the behaviour; it holds until the virtual machine ends, or {} lifts it."""
@@ -101,12 +121,35 @@ class LocalApi:
         self._world.images.push(image)
         return as_json({"ref": image.ref, "digest": image.digest}, 201)
 
+    async def _prune(self, request: ApiRequest) -> ApiResponse:
+        """`image`, a reference or a digest: it goes as soon as no machine has it."""
+        image = self._world.prune_image(str(request.json()["image"]))
+        return as_json({"digest": image.digest, "gone": self._world.images.named(image.digest) is None})
+
+    async def _tag(self, request: ApiRequest) -> ApiResponse:
+        """`ref` names the image of `digest` from now on."""
+        body = request.json()
+        image = self._world.move_tag(str(body["ref"]), str(body["digest"]))
+        return as_json({"ref": body["ref"], "digest": image.digest})
+
+    async def _tokens(self, request: ApiRequest) -> ApiResponse:
+        """`token`, and `revoked`: true, or `read_only` and `apps` where they change."""
+        body = request.json()
+        token, read_only, apps = str(body["token"]), body.get("read_only"), body.get("apps")
+        if not isinstance(read_only, bool | None) or not isinstance(apps, list | None):
+            raise Refused(422, "read_only must be true or false, apps a list")
+        if body.get("revoked") is True:
+            self._world.revoke_token(token)
+        else:
+            self._world.limit_token(token, read_only=read_only, apps=None if apps is None else map(str, apps))
+        return as_json({"token": token})
+
     async def _show_faults(self, request: ApiRequest) -> ApiResponse:
-        return as_json(asdict(self._faults))
+        return as_json(self._faults.to_json())
 
     async def _change_faults(self, request: ApiRequest) -> ApiResponse:
         self._faults.change(request.json())
-        return as_json(asdict(self._faults))
+        return as_json(self._faults.to_json())
 
     async def _change_incidents(self, request: ApiRequest) -> ApiResponse:
         """What the status page lists from now on; [] is a day without an incident."""

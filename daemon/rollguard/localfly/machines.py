@@ -11,6 +11,7 @@ from typing import Any
 from rollguard.localfly.effects import Check, checks_of
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.images import Image
+from rollguard.localfly.refusal import Refused
 from rollguard.localfly.store import Reference
 from rollguard.localfly.times import rfc3339
 
@@ -69,6 +70,7 @@ class Machine:
     after_exit: str = ""  # what a requested exit is for: replace, restart, stop, suspend, destroy
     mood: Mapping[str, Any] = field(default_factory=dict)  # how the virtual machine behaves until it ends
     launches: bool = True  # whether the version being put on boots
+    pulls: int = 0  # images that are being pulled for it
     restart_count: int = 0
     updates: int = 0
     updated_at: float = 0.0
@@ -77,6 +79,8 @@ class Machine:
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
     versions: deque[Version] = field(default_factory=lambda: deque(maxlen=VERSIONS_MAX))
     wanted_checks: tuple[Check, ...] = ()
+    stuck: int | None = None  # the version being put on waits for a fault to be lifted more often than this
+    wire_before: bytes = b""  # as it was shown before its newest update
     _wire: bytes | None = None
 
     def configure(self, instance_id: str, config: Mapping[str, Any], image: Image) -> None:
@@ -102,6 +106,11 @@ class Machine:
         before = self.versions[0]
         self.instance_id, self.config, self.image = before.instance_id, before.config, before.image
         self.wanted_checks = checks_of(before.config)
+
+    def refuse_without_host(self) -> None:
+        """408 while nobody can talk to the machine's host."""
+        if self.host_status != "ok":
+            raise Refused(408, "deadline_exceeded: timed out talking to the host")
 
     @property
     def metadata(self) -> Mapping[str, str]:

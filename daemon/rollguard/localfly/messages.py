@@ -66,6 +66,14 @@ class ApiRequest:
         return document
 
 
+class AnswerLost(Exception):
+    """The connection was cut before an answer came; `took_effect` is what the sender cannot know."""
+
+    def __init__(self, took_effect: bool) -> None:
+        super().__init__("connection lost")
+        self.took_effect = took_effect
+
+
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
     """One answer."""

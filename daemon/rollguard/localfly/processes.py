@@ -23,7 +23,8 @@ from rollguard.localfly.http1 import BadMessageError, Request, fetch
 from rollguard.localfly.images import Behaviour
 
 LOOPBACK = "127.0.0.1"
-ONE_SHOT = ("-c", "import time; time.sleep(1)")
+COMMAND_S = 1.0
+COMMAND = ("-c", "import sys, time; time.sleep(float(sys.argv[1])); sys.exit(int(sys.argv[2]))")
 
 
 class ProcessHost(Host):
@@ -91,8 +92,10 @@ class ProcessHost(Host):
 
 
 def _command(boot: Boot, behaviour: Behaviour) -> tuple[str, ...]:
-    if boot.one_shot:
-        return ONE_SHOT
+    if boot.one_shot:  # a release command does nothing for a second, unless its image crashes earlier
+        crash_s = behaviour.crash_after_s
+        fails = crash_s is not None and crash_s < COMMAND_S
+        return (*COMMAND, str(crash_s if fails else COMMAND_S), str(int(fails)))
     image = json.dumps(replace(boot.image, behaviour=behaviour).to_json())
     names = ("--app", boot.app, "--machine", boot.machine, "--instance", boot.instance)
     where = ("--host", LOOPBACK, "--port", "0")

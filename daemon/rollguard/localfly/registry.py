@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollguard.localfly import floor, leases
+from rollguard.localfly.access import Access
 from rollguard.localfly.apps import App
 from rollguard.localfly.configs import accepted
 from rollguard.localfly.effects import Effect
@@ -20,6 +21,7 @@ from rollguard.localfly.releases import Release
 from rollguard.localfly.store import ImageStore
 
 DESTROYED_MAX = 100
+WITHOUT_HOST = frozenset({"destroy", "cordon", "uncordon"})  # what can be done while a machine's host is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Registry:
         self.ids = ids
         self.images = ImageStore()
         self.apps: dict[str, App] = {}
-        self.tokens: dict[str, tuple[str, frozenset[str]]] = {}  # token: its owner, the apps it may see
+        self.tokens: dict[str, Access] = {}
+        self._unkept: set[str] = set()  # digests of images that go when no machine has them any more
         self.releases: dict[str, Release] = {}
         self.incidents: tuple[Incident, ...] = ()  # of the platform itself, newest first
         self._effects: list[Effect] = []
@@ -74,6 +77,8 @@ class Registry:
             machine = self.apps[app].machine(machine_id)
             if machine.state == "destroyed":
                 raise not_found("machine")
+            if kind not in WITHOUT_HOST:
+                machine.refuse_without_host()
             yield machine
         except Refused as refused:
             ledger.refused(caller.owner, kind, now, machine_id, refused.sentence)

@@ -112,7 +112,10 @@ async def _roll(
 
 @asynccontextmanager
 async def _leased(api: FlyApi, machines: Sequence[Json]) -> AsyncIterator[Mapping[str, str]]:
-    """Hold the leases of all machines, refreshed; machine IDs to nonces. All or none: raises ApiError."""
+    """Hold the leases of all machines, refreshed; machine IDs to nonces. All or none: raises ApiError.
+
+    Cancelled, they are left to expire: what an interrupted flyctl still sends to give them back never arrives.
+    """
     nonces: dict[str, str] = {}
 
     async def acquire(machine_id: str) -> None:
@@ -133,6 +136,9 @@ async def _leased(api: FlyApi, machines: Sequence[Json]) -> AsyncIterator[Mappin
             raise failures[0]
         refreshing = [asyncio.create_task(refresh(machine_id)) for machine_id in nonces]
         yield nonces
+    except asyncio.CancelledError:
+        nonces.clear()
+        raise
     finally:
         for task in refreshing:
             task.cancel()
@@ -236,5 +242,8 @@ async def _wait_passing(api: FlyApi, machine_id: str, timeout_s: float) -> None:
             return
         if time.monotonic() >= deadline:
             failing = [check["name"] for check in checks if check["status"] != "passing"]
-            raise DeployError(f"{machine_id}: checks not passing in {timeout_s:g} s: {failing or 'none reported'}")
+            raise DeployError(
+                f"timeout reached waiting for health checks to pass for machine {machine_id}: "
+                f"not passing in {timeout_s:g} s: {', '.join(failing) or 'none reported'}"
+            )
         await asyncio.sleep(POLL_S)

@@ -6,13 +6,18 @@ Requests that somebody makes go through the machines' own code; the users' traff
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from urllib.parse import urlsplit
 
 from rollguard.localfly import machines
-from rollguard.localfly.crowd import PROXY_S, Crowd, Serving
+from rollguard.localfly.counters import exposition
+from rollguard.localfly.crowd import HOST, PROXY_S, Crowd, Serving
+from rollguard.localfly.faults import Faults
+from rollguard.localfly.history import History, Sample
 from rollguard.localfly.host import SimulatedHost
 from rollguard.localfly.http1 import Request
+from rollguard.localfly.prometheus_api import TEXT, PrometheusApi
 from rollguard.localfly.pulse import Pulse
 from rollguard.localfly.routing import Hold, Load, Machine, Refuse, Serve, Verdict, choose
 from rollguard.localfly.world import World
@@ -20,7 +25,7 @@ from rollguard.localfly.world import World
 FORCE = "fly-force-instance-id"
 FEDERATE = re.compile(r"/prometheus/[\w.-]+/federate")
 WOKEN_S_MAX = 15.0
-TEXT = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+UP = "fly_instance_up"
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -38,6 +43,7 @@ class SimulatedApp:
         rps: float = 20.0,
         seed: int = 0,
         region: str = "ord",
+        faults: Faults | None = None,
     ) -> None:
         self.crowd = Crowd(app, region, rps, clock(), seed)
         self._world, self._host, self._clock = world, host, clock
@@ -45,6 +51,8 @@ class SimulatedApp:
         self._pulse = Pulse(world)
         self._loads: dict[str, Load] = {}
         self._served = 0
+        self._history = History(self._samples, faults or Faults())
+        self._prometheus = PrometheusApi(self._history, clock, spare_federation=faults is None)
         world.subscribe(self._changed)
         self._changed(app)
 
@@ -54,21 +62,23 @@ class SimulatedApp:
         """Status, headers and body for one request; scrapes are not counted as responses."""
         parts = urlsplit(url)
         named = {name.lower(): value for name, value in (headers or {}).items()}
-        if FEDERATE.fullmatch(parts.path):
-            return self._counters(parse_qs(parts.query).get("match[]", []))
+        if found := self._prometheus.answer(parts.path, parts.query, body):
+            return found[0], {"content-type": found[1]}, found[2]
         if parts.path == "/metrics" and FORCE not in named:
-            return self._counters([])
+            return 200, {"content-type": TEXT}, exposition(self.crowd.samples(self._clock()))
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         began = self._clock()
         answer = await self._proxy(Request(method, target, list(named.items()), body), named.get(FORCE))
         self.crowd.seen(answer[0], self._clock() - began + PROXY_S)
         return answer
 
-    def _counters(self, match: list[str]) -> Answer:
-        try:
-            return 200, TEXT, self.crowd.text(match, self._clock())
-        except ValueError as error:
-            return 400, TEXT, f"match[]: {error}\n".encode()
+    def _samples(self) -> Iterator[Sample]:
+        up = (
+            {"__name__": UP, "app": self._app.name, "region": m.region, "host": HOST, "instance": m.id}
+            for m in self._app.present()
+            if m.state == "started"
+        )
+        return chain(self.crowd.samples(self._clock()), ((UP, "gauge", labels, 1) for labels in up))
 
     async def _proxy(self, request: Request, forced: str | None) -> Answer:
         verdict = self._choose(forced)
@@ -81,7 +91,8 @@ class SimulatedApp:
         return await self._relay(verdict.machine.id, request)
 
     def _choose(self, forced: str | None) -> Verdict:
-        return choose([_routed(machine) for machine in self._app.present()], self._loads, forced=forced)
+        asked = [machine for machine in self._app.present() if forced in {None, machine.id}]
+        return choose([_routed(machine) for machine in asked], self._loads, forced=forced)
 
     async def _wake(self, machine_id: str) -> None:
         machine = self._world.wake(self._app.name, machine_id, self._clock())

@@ -43,6 +43,14 @@ class ImageStore:
         self._by_tag[image.ref] = image
         self._by_digest[image.digest] = image
 
+    def tag(self, ref: str, image: Image) -> None:
+        """Let `ref` name `image` from now on."""
+        self._by_tag[ref] = image
+
+    def named(self, name: str) -> Image | None:
+        """The image of a bare digest, or of whatever `resolve` takes."""
+        return self._by_digest.get(name) or self.resolve(name)
+
     def prune(self, digest: str) -> None:
         """Forget an image, as registries do with unused ones."""
         self._by_digest.pop(digest, None)

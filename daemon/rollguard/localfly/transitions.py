@@ -26,10 +26,18 @@ BUSY = frozenset({"replacing", "restarting", "stopping", "suspending", "destroyi
 
 
 def update(
-    machine: Machine, config: Mapping[str, Any], image: Image, *, launches: bool, ids: Ids, now: float
+    machine: Machine,
+    config: Mapping[str, Any],
+    image: Image,
+    *,
+    launches: bool,
+    ids: Ids,
+    now: float,
+    stuck: int | None = None,
 ) -> list[Effect]:
     """Begin a new version: the old virtual machine goes, the image is pulled, the new one boots if it `launches`."""
     refuse_while_busy(machine)
+    machine.wire_before, machine.stuck = machine.wire(), stuck
     farewell = _stop_config(machine)  # the old version's, not the new one's
     machine.record(ids, now, "update", "replacing", "user")
     machine.configure(ids.ulid(now), config, image)
@@ -51,6 +59,11 @@ def launch(machine: Machine, ids: Ids, now: float) -> list[Effect]:
     return _boot(machine)
 
 
+def provision(machine: Machine) -> list[Effect]:
+    """Only fetch the image of a machine that was just created; then it rests."""
+    return [_prepare(machine)]
+
+
 def start(machine: Machine, source: str, ids: Ids, now: float) -> list[Effect]:
     """Boot a machine that rests; one that runs already is left alone."""
     refuse_while_busy(machine)
@@ -63,13 +76,13 @@ def start(machine: Machine, source: str, ids: Ids, now: float) -> list[Effect]:
 
 
 def take_down(
-    machine: Machine, purpose: str, ids: Ids, now: float, stop: Mapping[str, Any] | None = None
+    machine: Machine, purpose: str, ids: Ids, now: float, stop: Mapping[str, Any] | None = None, source: str = "user"
 ) -> list[Effect]:
     """End the virtual machine to stop, suspend, restart or destroy the machine.
 
     `stop` may name another `signal` and `timeout` than the config does.
     """
-    machine.record(ids, now, purpose, GOING[purpose], "user")
+    machine.record(ids, now, purpose, GOING[purpose], source)
     if machine.alive:
         machine.state = GOING[purpose]
         machine.after_exit = purpose
@@ -83,9 +96,14 @@ def take_down(
 
 def prepared(machine: Machine, ids: Ids, now: float) -> list[Effect]:
     """The image is there: boot the new version, or leave it at rest."""
+    machine.pulls -= 1
+    if machine.pulls:
+        return []  # another image was asked for in the meantime
+    if machine.state == "created" and not machine.alive:
+        machine.state = "stopped"
     if machine.state != "replacing":
-        return []  # destroyed while the image was pulled
-    machine.record(ids, now, "launch", "created", "flyd")
+        return []  # destroyed or started while the image was pulled
+    machine.record(ids, now, "launch", "created", "user")  # "flyd" would be a move to another host
     if machine.launches:
         return _boot(machine)
     machine.state = "stopped"
@@ -94,7 +112,8 @@ def prepared(machine: Machine, ids: Ids, now: float) -> list[Effect]:
 
 def pull_failed(machine: Machine, ids: Ids, now: float) -> list[Effect]:
     """The image cannot be had: the platform puts the previous version back and says nothing about it."""
-    machine.revert()
+    if machine.state == "replacing" and machine.pulls == 1:
+        machine.revert()
     return prepared(machine, ids, now)
 
 
@@ -170,7 +189,8 @@ def _stop_config(machine: Machine) -> dict[str, Any]:
 
 
 def _prepare(machine: Machine) -> Prepare:
-    return Prepare(app=machine.app, machine=machine.id, image=machine.image)
+    machine.pulls += 1
+    return Prepare(app=machine.app, machine=machine.id, image=machine.image, stuck=machine.stuck)
 
 
 def _boot(machine: Machine, delay_s: float = 0.0) -> list[Effect]:

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rollguard.localfly import leases, transitions
+from rollguard.localfly import leases, transitions, volumes
+from rollguard.localfly.access import Access
 from rollguard.localfly.apps import App, AppSpec
 from rollguard.localfly.effects import SIGNALS, Behave, Signal
+from rollguard.localfly.happenings import SYSTEM, Happenings
 from rollguard.localfly.images import Behaviour
 from rollguard.localfly.ledger import Ledger
 from rollguard.localfly.machines import Lease, Machine
 from rollguard.localfly.refusal import Refused, not_found
-from rollguard.localfly.registry import Caller, Registry
+from rollguard.localfly.registry import Caller
 from rollguard.localfly.releases import STATUSES, Release
 
-SYSTEM = "platform"
 MACHINES_MAX = 200
 
 
-class World(Registry):
+class World(Happenings):
     """Everything that can happen. What takes a Caller is a write: counted, and refused with `Refused`."""
 
     # Setting up
@@ -40,8 +41,8 @@ class World(Registry):
         app = App(name=spec.name, org=spec.org, number=len(self.apps) + 1, floor=spec.floor, ledger=ledger)
         self.apps[spec.name] = app
         for token, owner in spec.tokens.items():
-            seen = self.tokens[token][1] if token in self.tokens else frozenset()
-            self.tokens[token] = (owner, seen | {spec.name})
+            seen = self.tokens.get(token, Access()).apps
+            self.tokens[token] = Access(owner=owner, apps=seen | {spec.name})
         release = self._new_release(app, spec.image, SYSTEM, now, definition=spec.definition())
         release.status = "complete"
         for number in range(spec.machines):
@@ -86,18 +87,30 @@ class World(Registry):
         app = self.app(app_name)
         config, image = self._accept(body)
         name = str(body.get("name") or f"machine-{len(app.machines) + 1}")
-        machine = self._new_machine(app, name, str(body.get("region") or "ord"), config, image, now)
+        region = str(body.get("region") or "ord")
+        volumes.refuse_unfit(app, config, region)
+        app.vault.refuse_younger(body)
+        machine = self._new_machine(app, name, region, config, image, now)
         ttl_s = body.get("lease_ttl")
         if isinstance(ttl_s, int | float) and 0 < ttl_s <= leases.TTL_S_MAX:
             machine.lease = leases.new_lease(self.ids, caller.owner, "", now + ttl_s)
-        if not body.get("skip_launch"):
-            self._effects += transitions.launch(machine, self.ids, now)
+        skipped = body.get("skip_launch")
+        self._effects += transitions.provision(machine) if skipped else transitions.launch(machine, self.ids, now)
         app.ledger.wrote(caller.owner, "create", now, machine.id, config["image"])
         self._changed(app)
         return machine
 
-    def update(self, app: str, machine_id: str, body: Mapping[str, Any], caller: Caller, now: float) -> Machine:
-        """Put a new version on a machine: its whole config.
+    def update(
+        self,
+        app: str,
+        machine_id: str,
+        body: Mapping[str, Any],
+        caller: Caller,
+        now: float,
+        *,
+        stuck: int | None = None,
+    ) -> Machine:
+        """Put a new version on a machine: its whole config. `stuck` is for the host, see `Prepare`.
 
         412 where `current_version` is not the machine's `instance_id` (what Fly itself answers is not known),
         409 while another change runs, 422 for an unknown image.
@@ -114,9 +127,13 @@ class World(Registry):
                 )
             config, image = self._accept(body)
             transitions.refuse_while_busy(machine)
+            volumes.refuse_changed(machine, config)
+            self.apps[app].vault.refuse_younger(body)
             self._watch_floor(machine, caller, now)
             launches = not body.get("skip_launch")
-            self._effects += transitions.update(machine, config, image, launches=launches, ids=self.ids, now=now)
+            self._effects += transitions.update(
+                machine, config, image, launches=launches, ids=self.ids, now=now, stuck=stuck
+            )
         return machine
 
     def start(self, app: str, machine_id: str, caller: Caller, now: float) -> str:
@@ -167,14 +184,6 @@ class World(Registry):
             kept = {key: value for key, value in merged.items() if value is not None}
             machine.config = {**machine.config, "metadata": kept}
             self._shown(machine, now)
-
-    def wake(self, app: str, machine_id: str, now: float) -> Machine:
-        """What the proxy does when a request arrives for a stopped machine with autostart."""
-        machine = self.app(app).machine(machine_id)
-        if machine.autostart and machine.state in {"stopped", "suspended"}:
-            self._effects += transitions.start(machine, "proxy", self.ids, now)
-            self._shown(machine, now)
-        return machine
 
     # Leases
 

@@ -38,6 +38,11 @@ class Instruments:
         self.release = gauge(
             "release_info", "1, with the release that last ran on every machine.", "target", "version", "image"
         )
+        self.ready = gauge(
+            "rollback_ready",
+            "1 where a rollback would not fail for this reason, 0 where it would, NaN where that is not known.",
+            *("target", "reason"),
+        )
         self.deploying = gauge("deploying", "1 while somebody else deploys.", "target")
 
         self.rule_state = gauge("rule_state", "1 for the state that the rule is in.", "target", "rule", "state")
@@ -55,6 +60,14 @@ class Instruments:
         self.last_rollback = gauge("last_rollback_timestamp_seconds", "When the last rollback ended.", "target")
         self.last_rollback_seconds = gauge(
             "last_rollback_duration_seconds", "How long the last rollback took, from decision to end.", "target"
+        )
+        self.drilling = gauge("drilling", "1 while a drill is under way.", "target")
+        self.drills = counter("drills", "Drills that ended, by how.", "target", "result")
+        self.last_drill = gauge(
+            "last_drill_success_timestamp_seconds", "When a drill last went there and back as it must.", "target"
+        )
+        self.last_drill_seconds = gauge(
+            "last_drill_duration_seconds", "How long each way of the last such drill took.", "target", "way"
         )
         self.writes = counter(
             "writes", "Changes asked of the platform, by kind and result.", "target", "kind", "result"
@@ -96,12 +109,13 @@ class Instruments:
         for plain in (
             *(self.paused, self.blind, self.incidents_open, self.pages_pending, self.pages_queued),
             *(self.ticks, self.late_ticks, self.tick_failures, self.tick_seconds),
-            *(self.deploying, self.journal_events, self.clock_jumps),
+            *(self.deploying, self.drilling, self.journal_events, self.clock_jumps),
         ):
             plain.labels(target)
         for instrument, values in (
             (self.decisions, [labels.DECISIONS]),
             (self.rollbacks, [labels.GOAL_OUTCOMES]),
+            (self.drills, [labels.DRILL_RESULTS]),
             (self.writes, [labels.CHANGES, labels.CHANGE_RESULTS]),
             (self.machine_updates, [labels.UPDATE_RESULTS]),
             (self.pages, [channels, labels.PAGE_OUTCOMES]),

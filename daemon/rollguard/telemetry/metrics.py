@@ -5,6 +5,7 @@ All names begin with ``rollguard_``; counters exist at 0 from the start, so that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -16,6 +17,7 @@ from rollguard.core.conditions import Condition
 from rollguard.core.lifecycle import TargetState
 from rollguard.core.model import Snapshot
 from rollguard.core.policy import Policy
+from rollguard.core.readiness import Readiness, State
 from rollguard.telemetry.fleet import composition
 from rollguard.telemetry.instruments import Instruments
 from rollguard.telemetry.labels import (
@@ -23,9 +25,11 @@ from rollguard.telemetry.labels import (
     CONDITION_STATUSES,
     CONDITIONS,
     DECISIONS,
+    DRILL_RESULTS,
     GOAL_OUTCOMES,
     MODES,
     PHASES,
+    READY_REASONS,
     RULE_STATES,
     STANDINGS,
     known,
@@ -94,6 +98,10 @@ class Metrics:
                 self._all.last_rollback.labels(target).set(at)
                 if (since := self._rolling_back_since.pop(target, None)) is not None:
                     self._all.last_rollback_seconds.labels(target).set(max(0.0, at - since))
+            case e.DrillBegan():
+                self._all.drilling.labels(target).set(1)
+            case e.DrillEnded():
+                self._set_drill(event, target)
             case e.PolicyLoaded(mode=mode) | e.GuardStarted(mode=mode):
                 self._set_mode(target, mode)
             case e.RuleChanged(rule=rule, after=after) if rule in self._rules.get(target, set()):
@@ -124,6 +132,13 @@ class Metrics:
         phase = state.incident.phase if state.incident else "none"
         for each in PHASES:
             self._all.incident_phase.labels(target, each).set(each == phase)
+
+    def readiness(self, target: str, seen: Readiness | None) -> None:
+        """Whether a rollback could happen, a series for every reason why not; None: not looked at yet."""
+        values = {State.OK: 1.0, State.NOT: 0.0, State.UNKNOWN: math.nan}
+        for reason in READY_REASONS:
+            known = seen.of(reason).state if seen is not None else State.UNKNOWN
+            self._all.ready.labels(target, reason).set(values[known])
 
     def tick(self, target: str, at: float, seconds: float) -> None:
         """A tick ended at ``at`` and took ``seconds``."""
@@ -166,6 +181,8 @@ class Metrics:
                 counted.decisions.labels(target, known(decision, DECISIONS)).inc()
             case e.GoalEnded(outcome=outcome):
                 counted.rollbacks.labels(target, known(outcome, GOAL_OUTCOMES)).inc()
+            case e.DrillEnded(result=result):
+                counted.drills.labels(target, known(result, DRILL_RESULTS)).inc()
             case e.StepIntended(kind=kind):
                 counted.writes.labels(target, known(kind, CHANGES), "intended").inc()
             case e.StepDone(kind="update", phase="healthy"):
@@ -188,6 +205,13 @@ class Metrics:
                 counted.clock_jumps.labels(target).inc()
             case e.TickFailed():
                 counted.tick_failures.labels(target).inc()
+
+    def _set_drill(self, ended: e.DrillEnded, target: str) -> None:
+        self._all.drilling.labels(target).set(0)
+        if ended.result == "ok":
+            self._all.last_drill.labels(target).set(ended.at)
+            for way, took_s in (("there", ended.there_s), ("back", ended.back_s)):
+                self._all.last_drill_seconds.labels(target, way).set(took_s or 0.0)
 
     def _set_mode(self, target: str, mode: str) -> None:
         for each in MODES:

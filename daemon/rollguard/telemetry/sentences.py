@@ -49,6 +49,12 @@ def _of_step_done(step: e.StepDone) -> Said:
     return INFO, f"done: {_step(step)}"
 
 
+def _of_delegate(told: e.Delegated) -> Said:
+    level = INFO if told.state in {"running", "succeeded"} else WARNING
+    said = f"told to roll back, {told.executor} {_DELEGATED.get(told.state, told.state)}{_by('', told.sentence)}"
+    return level, f"{said} ({told.link})" if told.link else said
+
+
 _STEPS = {
     "release_create": "make a release row",
     "release_running": "mark the release row running",
@@ -56,11 +62,19 @@ _STEPS = {
     "release_failed": "mark the release row failed",
     "update": "update machine",
     "restart": "restart machine",
+    "delegate": "tell another executor to roll back",
+    "delegate_cancel": "tell the other executor to stop",
 }
 _DECISIONS = {
     "rollback": "roll back",
     "would-rollback": "roll back, if the mode allowed it",
     "would-page": "page, if the mode allowed it",
+}
+_DELEGATED = {
+    "running": "is at work",
+    "succeeded": "says success",
+    "failed": "says that it failed",
+    "lost": "is lost",
 }
 _LOUD_RULES = {"firing": WARNING, "blind": WARNING}
 _LOUD_DECISIONS = {"rollback": WARNING, "page": WARNING}
@@ -98,9 +112,23 @@ _TABLE: dict[type[e.Event], Callable[[Any], Said]] = {
     ),
     e.SchemaRead: lambda x: (INFO, f"the app sees database schema {x.schema}"),
     e.BaselineLoaded: lambda x: (INFO, f"a recording of {x.blocks} blocks is what well means{_by(x.by, x.reason)}"),
+    e.Delegated: _of_delegate,
+    e.DrillBegan: lambda x: (
+        WARNING,
+        f"a drill begins: {'the whole app' if x.whole else 'one machine'} to {x.target_ref} and back"
+        + _by(x.by, x.reason),
+    ),
+    e.DrillTurned: lambda x: (WARNING if x.why else INFO, f"the drill turns back{_by('', x.why)}"),
+    e.DrillMoved: lambda x: (INFO, f"machine {x.machine} is {x.way} after {text.seconds(x.stable_s)}"),
+    e.DrillEnded: lambda x: (
+        INFO if x.result == "ok" else ERROR if x.left else WARNING,
+        f"the drill ended, {x.result}: {x.sentence}",
+    ),
     e.GoalEnded: lambda x: (INFO if x.outcome == "restored" else ERROR, f"rollback {x.outcome}: {x.sentence}"),
     e.Verified: lambda x: (INFO if x.result == "restored" else WARNING, f"verified, {x.result}: {x.sentence}"),
     e.IncidentClosed: lambda x: (INFO, f"incident {x.incident} is over: {_once(x.outcome, x.sentence)}"),
+    e.ReadinessChanged: lambda x: (INFO, f"ready: {x.sentence}") if x.ready else (WARNING, f"not ready: {x.sentence}"),
+    e.ConfigCompared: lambda x: (INFO, f"compared: {x.sentence}"),
     e.PauseSet: lambda x: (WARNING, f"paused by {x.by}: {x.reason}"),
     e.PauseLifted: lambda x: (INFO, f"resumed by {x.by}: {x.reason}"),
     e.HoldSet: lambda x: (WARNING, f"held by {x.by}: {x.reason}"),

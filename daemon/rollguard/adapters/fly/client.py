@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from rollguard.adapters.fly import opaque
-from rollguard.adapters.http import excerpt, status_error
+from rollguard.adapters.fly import opaque, saying
+from rollguard.adapters.fly.budget import ONE_MACHINE, USUAL, Budget, Limit
+from rollguard.adapters.http import traced
 from rollguard.adapters.secrets import authorization, read_secret, token_parts
 from rollguard.core.signals import SecretRef
-from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
-from rollguard.ports import HttpAnswer, Transport
+from rollguard.errors import Unavailable
+from rollguard.ports import HttpAnswer, Transport, is_acting
 
 MACHINES_URL = "https://api.machines.dev"
 API_URL = "https://api.fly.io"
 BODY_BYTES_MAX = 8 << 20
 TIMEOUT_S = 15.0
+_ONE_MACHINE = re.compile(r"GET /v1/apps/[^/]+/machines/[^/]+")
 
-_REFUSED_CODES = frozenset(
-    {"UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "UNPROCESSABLE", "BAD_REQUEST", "UNAUTHENTICATED"}
-)
-"""Of GraphQL errors. Any other code may be the server's own trouble: wait and ask again."""
 
-_TEXTS: tuple[tuple[str, type[GuardError]], ...] = (  # what a 4xx really means, where the status does not tell
-    ("concurrent update in progress", Conflict),
-    ("lease currently held by", Conflict),
-    ("could not reserve resource", Refused),
-    ("insufficient resources", Refused),
-    ("insufficient_capacity", Refused),
-    ("deploys to this host are temporarily disabled", Refused),
-)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A welcome answer. ``request`` names what was asked, with Fly's own ID of it, for every error about it."""
+
+    status: int
+    body: bytes
+    request: str
 
 
 class FlyClient:
@@ -39,12 +38,16 @@ class FlyClient:
 
     Addresses come from ``FLY_FLAPS_BASE_URL``, ``FLY_API_BASE_URL`` and ``FLY_UIEX_BASE_URL``, as for flyctl. The
     token is read at each request. Every error names the request, the status and Fly's own request ID.
+
+    Machines API calls keep to Fly's rate limits: each waits for its turn, at most as long as for its answer; what is
+    asked outside ``ports.acting`` leaves a reserve. Only writes always count as acting.
     """
 
     def __init__(self, transport: Transport, token: SecretRef, environ: Mapping[str, str]) -> None:
         self._transport = transport
         self._token = token
         self._environ = environ
+        self._budget = Budget(_limit_of)
         self.machines_url = (environ.get("FLY_FLAPS_BASE_URL") or MACHINES_URL).rstrip("/")
         self._graphql_url = (environ.get("FLY_API_BASE_URL") or API_URL).rstrip("/") + "/graphql"
         self._rest_url = (environ.get("FLY_UIEX_BASE_URL") or API_URL).rstrip("/")
@@ -59,38 +62,43 @@ class FlyClient:
         nonce: str | None = None,
         timeout_s: float = TIMEOUT_S,
         welcome: tuple[int, ...] = (),
-    ) -> HttpAnswer:
-        """One Machines API call; ``path`` starts with ``/v1``. A status in ``welcome`` is no error either."""
+    ) -> Answer:
+        """One Machines API call; ``path`` starts with ``/v1``. A status in ``welcome`` is no error either.
+
+        A 404 is welcome only in Fly's own words: anybody on the way may say that there is no such page.
+        """
         macaroons, others = token_parts(self._secret())
         headers = {"Authorization": f"FlyV1 {','.join(macaroons)}" if macaroons else f"Bearer {','.join(others)}"}
         if nonce is not None:
             headers["fly-machine-lease-nonce"] = nonce
         url = self.machines_url + path + (f"?{urlencode(query)}" if query else "")
+        await self._turn(f"{method} {path}", timeout_s)
         return await self._send(method, url, path, headers, body, timeout_s, welcome)
 
-    async def rest(self, method: str, path: str, body: Any) -> HttpAnswer:
+    async def rest(self, method: str, path: str, body: Any) -> Answer:
         """One REST call; always ``Bearer`` with every token, macaroons too."""
         macaroons, others = token_parts(self._secret())
         headers = {"Authorization": f"Bearer {','.join(macaroons + others)}"}
         return await self._send(method, self._rest_url + path, path, headers, body, TIMEOUT_S, ())
 
-    async def graphql(self, query: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The ``data`` of an answer; errors inside a 200 are raised. Numbers are ``opaque.Number``."""
-        request = f"POST /graphql {query.partition('(')[0].strip()}"
+    async def graphql(self, query: str, variables: Mapping[str, Any]) -> Answer:
+        """One GraphQL query; errors inside a 200 are raised. Whether there is ``data`` is for the reader to see."""
+        what = f"/graphql {query.partition('(')[0].strip()}"
         headers = {"Authorization": authorization(self._secret())}
         body = {"query": query, "variables": dict(variables)}
-        answer = await self._send(
-            "POST", self._graphql_url, request.removeprefix("POST "), headers, body, TIMEOUT_S, ()
-        )
-        document = opaque.load(answer.body, request)
-        if not isinstance(document, dict):
-            raise BadAnswer(f"not an object: {request}")
-        if document.get("errors"):
-            raise _graphql_error(document["errors"], f"{request}{_request_id(answer)}")
-        if not isinstance(document.get("data"), dict):
-            raise BadAnswer(f"no data: {request}{_request_id(answer)}")
-        data: Mapping[str, Any] = document["data"]
-        return data
+        answer = await self._send("POST", self._graphql_url, what, headers, body, TIMEOUT_S, ())
+        if b'"errors"' in answer.body:
+            saying.check_graphql(opaque.load(answer.body, answer.request), answer.request)
+        return answer
+
+    async def _turn(self, action: str, timeout_s: float) -> None:
+        """Wait until Fly's rate limit lets this one through. Raises ``Unavailable`` when that takes too long."""
+        now = asyncio.get_running_loop().time
+        acting, give_up_at = is_acting() or not action.startswith("GET "), now() + timeout_s
+        while (wait_s := self._budget.take(action, now(), acting=acting)) > 0:
+            if now() + wait_s > give_up_at:
+                raise Unavailable(f"not sent, to keep to the rate limit: {action}", retry_after_s=wait_s)
+            await asyncio.sleep(wait_s)
 
     async def _send(
         self,
@@ -101,7 +109,7 @@ class FlyClient:
         body: Any,
         timeout_s: float,
         welcome: tuple[int, ...],
-    ) -> HttpAnswer:
+    ) -> Answer:
         sent = dict(headers) | {"Accept": "application/json"}
         content = None
         if body is not None:
@@ -110,9 +118,18 @@ class FlyClient:
         answer = await self._transport.request(
             method, url, headers=sent, body=content, timeout_s=timeout_s, max_bytes=BODY_BYTES_MAX
         )
-        if 200 <= answer.status < 300 or answer.status in welcome:
-            return answer
-        raise _error(answer, f"{method} {path}")
+        return self._welcome(answer, f"{method} {path}", welcome)
+
+    def _welcome(self, answer: HttpAnswer, request: str, welcome: tuple[int, ...]) -> Answer:
+        if answer.status == 429:
+            hint_s = self._budget.refused(request, asyncio.get_running_loop().time())
+            error = saying.error_of(answer, request)
+            raise Unavailable(str(error), retry_after_s=getattr(error, "retry_after_s", None) or hint_s)
+        self._budget.admitted(request)
+        stranger = answer.status == 404 and not saying.is_flys(answer.body)
+        if 200 <= answer.status < 300 or (answer.status in welcome and not stranger):
+            return Answer(answer.status, answer.body, traced(request, answer.headers))
+        raise saying.error_of(answer, request)
 
     def _secret(self) -> str:
         return read_secret(self._token, self._environ)
@@ -123,37 +140,5 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _error(answer: HttpAnswer, request: str) -> GuardError:
-    said = _said(answer.body)
-    error = status_error(answer, request, said)
-    if 400 <= answer.status < 500 and not isinstance(error, Unavailable):
-        for text, kind in _TEXTS:
-            if text in said:
-                return kind(str(error))
-    return error
-
-
-def _said(body: bytes) -> str:
-    """The error text of an answer in any of Fly's shapes, bounded."""
-    text = body[:2000].decode(errors="replace")
-    try:
-        document = json.loads(body[:65536])
-    except (ValueError, RecursionError):
-        return excerpt(text)
-    if not isinstance(document, dict):
-        return excerpt(text)
-    words = [document.get("message") or document.get("error"), document.get("status")]
-    return excerpt(", ".join(str(word) for word in words if word and word != "unknown"))
-
-
-def _graphql_error(errors: Any, request: str) -> GuardError:
-    first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
-    extensions = first.get("extensions")
-    code = str(extensions.get("code", "")) if isinstance(extensions, dict) else ""
-    message = f"{excerpt(str(first.get('message', 'an error without a message')))} ({excerpt(code, 40)}): {request}"
-    return Refused(message) if code in _REFUSED_CODES else Unavailable(message)
-
-
-def _request_id(answer: HttpAnswer) -> str:
-    request_id = excerpt(answer.headers.get("fly-request-id", ""), 80)
-    return f" (fly-request-id {request_id})" if request_id else ""
+def _limit_of(action: str) -> Limit:
+    return ONE_MACHINE if _ONE_MACHINE.fullmatch(action) else USUAL

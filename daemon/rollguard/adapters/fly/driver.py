@@ -4,104 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from rollguard import __version__
-from rollguard.adapters.fly import opaque, wire
-from rollguard.adapters.fly.client import FlyClient, segment
-from rollguard.adapters.fly.translate import lease_of, machine_of, release_of
+from rollguard.adapters.fly import rights as right
+from rollguard.adapters.fly import wire
+from rollguard.adapters.fly.capsule import capsule_of
+from rollguard.adapters.fly.client import Answer, FlyClient, segment
+from rollguard.adapters.fly.reading import FlyReader, its_own
+from rollguard.adapters.fly.translate import release_of
 from rollguard.core.model import Lease, Machine, Release, Snapshot
-from rollguard.errors import BadAnswer, Conflict, Refused, Unavailable
+from rollguard.errors import BadAnswer, Conflict, Refused
 from rollguard.ports import Clock, Held
 
-T = TypeVar("T")
-
-RELEASES_READ = 25
+SALT = secrets.token_bytes(32)
+"""Where nobody keeps one: no two processes have the same."""
 WAIT_S = (1, 60)
 WAIT_GRACE_S = 10.0
 """How much longer than the server we wait for the end of its own waiting."""
-
-RELEASES_QUERY = """query($appName: String!, $limit: Int!) { app(name: $appName) {
-  releases: releasesUnprocessed(first: $limit) { nodes {
-    id version description reason status imageRef stable user { id email name } createdAt } } } }"""
-DEFINITION_QUERY = """query FlyctlConfigCurrentRelease($appName: String!) { app(name: $appName) {
-  currentReleaseUnprocessed { configDefinition } } }"""
-IMAGE_QUERY = """query($appName: String!, $imageRef: String!) { app(name: $appName) {
-  id image(ref: $imageRef) { id digest ref } } }"""
 
 
 class FlyPlatform:
     """One app on Fly.io. Writes are sent once; after ``Unavailable`` only a fresh look tells what became of one."""
 
-    def __init__(self, app: str, client: FlyClient, clock: Clock) -> None:
+    def __init__(self, app: str, client: FlyClient, clock: Clock, salt: bytes = SALT) -> None:
+        """``salt`` is that of the hashes in ``capsule``; without one they compare within this process only."""
         self._app = app
         self._client = client
         self._clock = clock
-        self._path = f"/v1/apps/{segment(app)}"
+        self._salt = salt
+        self._reader = FlyReader(app, client)
 
     async def whoami(self) -> str:
-        """Prove that the token opens this app: ``shop of personal``.
-
-        Raises ``Refused`` with a sentence for people, or ``Unavailable`` when the interface cannot be reached.
-        """
-        try:
-            answer = await self._client.machines("GET", self._path, welcome=(401, 403, 404))
-        except Unavailable as error:
-            raise Unavailable(
-                f"the Machines API at {self._client.machines_url} cannot be used now: {error}",
-                retry_after_s=error.retry_after_s,
-            ) from None
-        if answer.status == 401:
-            raise Refused(f"Fly does not accept this token for {self._app}: it is wrong, revoked or expired")
-        if answer.status in {403, 404}:
-            raise Refused(f"no app {self._app} for this token: unknown app, or a token of another organization")
-        app = wire.read(wire.APP, answer.body, f"GET {self._path}")
-        return f"{app.name} of {app.organization.slug if app.organization else 'an unknown organization'}"
+        """Prove that the token opens this app: ``shop of personal``. As ``FlyReader`` says."""
+        return await self._reader.whoami()
 
     async def snapshot(self) -> Snapshot:
         """Machines and releases, asked at the same time; nobody looks at leases."""
         at = self._clock.now()
-        machines, releases = await _together(self._machines(), self._releases())
+        machines, releases = await _each([self._reader.machines(), self._reader.releases()])
         return Snapshot(at=at, machines=machines, releases=releases)
 
     async def machine(self, machine: str) -> Machine:
         """One machine, read afresh."""
-        path = self._of(machine)
-        answer = await self._client.machines("GET", path)
-        return machine_of(wire.read(wire.MACHINE, answer.body, f"GET {path}"))
+        return await self._reader.machine(machine)
 
     async def leases(self, machines: Sequence[str]) -> Mapping[str, Lease]:
         """Who holds which machine; one request a machine, all at once."""
-        found = await _each([self._lease(machine) for machine in machines])
+        found = await _each([self._reader.lease(machine) for machine in machines])
         return {machine: lease for machine, lease in zip(machines, found, strict=True) if lease is not None}
 
     async def resolve(self, image_ref: str) -> str | None:
         """The digest Fly's registry has for the reference today; None when it is gone."""
-        data = await self._client.graphql(IMAGE_QUERY, {"appName": self._app, "imageRef": image_ref})
-        image = self._app_data(data).get("image")
-        if image is None:
-            return None
-        digest = wire.read(wire.IMAGE, image, f"the image {image_ref}").digest
-        return digest or None
+        return await self._reader.resolve(image_ref)
 
     async def create_release(self, image_ref: str) -> Release:
         """A pending row with the newest row's definition, or just the app's name where there is none."""
-        data = await self._client.graphql(DEFINITION_QUERY, {"appName": self._app})
-        current = self._app_data(data).get("currentReleaseUnprocessed")
-        definition = current.get("configDefinition") if isinstance(current, dict) else None
         body = {
             "app_name": self._app,
             "build_id": 0,
-            "definition": definition if isinstance(definition, dict) and definition else {"app": self._app},
+            "definition": await self._reader.definition(),
             "image": image_ref,
             "strategy": "ROLLING",
         }
-        request = "/api/v1/releases"
-        answer = await self._client.rest("POST", request, body)
-        document = opaque.load(answer.body, f"POST {request}")
-        row = document.get("release") if isinstance(document, dict) else None
-        return release_of(wire.read(wire.RELEASE, row, f"POST {request}"))
+        answer = await self._client.rest("POST", "/api/v1/releases", body)
+        return release_of(wire.read(wire.MADE_RELEASE, answer.body, answer.request).release)
 
     async def mark_release(self, release_id: str, status: str, note: Mapping[str, str]) -> None:
         """Set the row's status. ``note`` goes into its metadata when the row comes to an end."""
@@ -110,7 +79,10 @@ class FlyPlatform:
             post_deployment = {"flyctl_version": f"rollguard/{__version__}", "error": note.get("error", "")}
             metadata = {"rollguard": dict(note), "post_deployment_info": post_deployment}
         path = f"/api/v1/releases/{segment(release_id)}"
-        await self._client.rest("PATCH", path, {"status": status, "metadata": metadata})
+        answer = await self._client.rest("PATCH", path, {"status": status, "metadata": metadata})
+        row = wire.read(wire.RELEASE, answer.body, answer.request)
+        _must_be("id", row.id, release_id, answer)
+        _must_be("status", row.status, status, answer)
 
     async def acquire_lease(self, machine: str, description: str, ttl_s: float) -> Held:
         """Hold a machine nobody else holds; ``Conflict`` names the other holder."""
@@ -128,7 +100,8 @@ class FlyPlatform:
 
     async def release_lease(self, held: Held) -> None:
         """Give it back. One that is gone already, or followed by somebody else's, is given back."""
-        await self._client.machines("DELETE", self._of(held.machine, "/lease"), nonce=held.nonce, welcome=(404, 409))
+        path = self._reader.of(held.machine, "/lease")
+        await self._client.machines("DELETE", path, nonce=held.nonce, welcome=(404, 409))
 
     async def update(
         self, held: Held, *, instance_id: str, image: str, metadata: Mapping[str, str], skip_launch: bool
@@ -139,76 +112,73 @@ class FlyPlatform:
         """
         if "@sha256:" not in image:
             raise Refused(f"{image} is not a digest: a tag may mean another image by now")
-        path = self._of(held.machine)
-        answer = await self._client.machines("GET", path)
-        document = opaque.load(answer.body, f"GET {path}")
-        before = wire.read(wire.MACHINE, document, f"GET {path}")
-        if before.host_status != "ok" or not before.config:
-            raise Refused(f"the host of machine {held.machine} is {before.host_status}: its config is not known")
+        document, before = await self._reader.whole(held.machine)
         if before.instance_id != instance_id:
             raise Conflict(f"machine {held.machine} is at {before.instance_id or 'no version'}, not {instance_id}")
         body = update_body(document, image, metadata, skip_launch=skip_launch)
-        answer = await self._client.machines("POST", path, body=body, nonce=held.nonce)
-        after = wire.read(wire.MACHINE, answer.body, f"POST {path}")
+        answer = await self._client.machines("POST", self._reader.of(held.machine), body=body, nonce=held.nonce)
+        after = its_own(wire.read(wire.MACHINE, answer.body, answer.request), held.machine, answer.request)
         if after.instance_id in {"", instance_id}:
-            raise BadAnswer(f"instance_id did not change: POST {path}")
+            raise BadAnswer(f"instance_id: it did not change: {answer.request}")
         return after.instance_id
 
     async def restart(self, held: Held) -> None:
         """As ``ports.Platform`` promises: SIGTERM, the machine's own time to end, then a fresh start."""
-        await self._client.machines("POST", self._of(held.machine, "/restart"), nonce=held.nonce)
+        answer = await self._client.machines("POST", self._reader.of(held.machine, "/restart"), nonce=held.nonce)
+        _must_be_ok(wire.read(wire.WAIT, answer.body, answer.request), answer)
 
     async def wait_started(self, machine: str, instance_id: str, timeout_s: float) -> bool:
-        """Whether that very instance is started within ``timeout_s``, in whole seconds from 1 to 60."""
+        """Whether that very instance is started within ``timeout_s``, in whole seconds from 1 to 60.
+
+        One that nobody knows (yet) is not. An answer about another state or instance than asked for is ``BadAnswer``.
+        """
         wait_s = min(max(int(timeout_s), WAIT_S[0]), WAIT_S[1])
         query = {"state": "started", "version": instance_id, "timeout": str(wait_s)}
-        answer = await self._client.machines(
-            "GET", self._of(machine, "/wait"), query=query, timeout_s=wait_s + WAIT_GRACE_S, welcome=(408,)
-        )
-        return answer.status != 408
+        path, give_up_s = self._reader.of(machine, "/wait"), wait_s + WAIT_GRACE_S
+        answer = await self._client.machines("GET", path, query=query, timeout_s=give_up_s, welcome=(404, 408))
+        if answer.status in {404, 408}:
+            return False
+        said = wire.read(wire.WAIT, answer.body, answer.request)
+        _must_be_ok(said, answer)
+        _must_be("state", said.state or "started", "started", answer)
+        _must_be("version", said.version or instance_id, instance_id, answer)
+        return True
 
-    async def _machines(self) -> tuple[Machine, ...]:
-        path = f"{self._path}/machines"
-        answer = await self._client.machines("GET", path)
-        found = wire.read(wire.MACHINES, answer.body, f"GET {path}")
-        if not found:
-            raise BadAnswer(f"no machine at all, which is not believed: GET {path}")
-        machines = sorted(map(machine_of, found), key=lambda machine: machine.id)
-        if len({machine.id for machine in machines}) != len(machines):
-            raise BadAnswer(f"the same machine twice: GET {path}")
-        return tuple(machines)
+    async def capsule(self, machine: str) -> Mapping[str, str]:
+        """As ``ports.Platform`` promises; bounded as ``capsule_of`` says."""
+        document, _ = await self._reader.whole(machine)
+        return capsule_of(document["config"], self._salt)
 
-    async def _releases(self) -> tuple[Release, ...]:
-        data = await self._client.graphql(RELEASES_QUERY, {"appName": self._app, "limit": RELEASES_READ})
-        releases = self._app_data(data).get("releases")
-        nodes = releases.get("nodes") if isinstance(releases, dict) else None
-        rows = wire.read(wire.RELEASES, nodes, "the releases of the app")
-        return tuple(sorted(map(release_of, rows), key=lambda release: release.version, reverse=True))
+    async def rights(self, machine: str | None) -> Mapping[str, str]:
+        """As ``ports.Platform`` promises. A token that cannot be read at all may do nothing."""
+        seen: list[Machine] = []
 
-    async def _lease(self, machine: str) -> Lease | None:
-        path = self._of(machine, "/lease")
-        answer = await self._client.machines("GET", path, welcome=(404,))
-        if answer.status == 404:
-            return None
-        return lease_of(_lease_wire(answer.body, f"GET {path}"))
+        async def look() -> None:
+            seen.extend(await self._reader.machines())
+
+        async def hold() -> None:
+            assert machine is not None
+            right.must_be_there(machine, seen)
+            held = await self.acquire_lease(machine, right.DESCRIPTION, right.LEASE_S)
+            await self.release_lease(held)
+
+        asks: dict[str, Callable[[], Awaitable[object]]] = {
+            "app": self._reader.whoami,
+            "machines": look,
+            "releases": self._reader.releases,
+            "images": lambda: self.resolve(right.some_image(self._app, seen)),
+        }
+        return await right.missing(asks if machine is None else asks | {"lease": hold})
 
     async def _take_lease(self, machine: str, ttl_s: float, *, body: Any, nonce: str | None = None) -> wire.LeaseWire:
-        path = self._of(machine, "/lease")
         query = {"ttl": str(math.ceil(ttl_s))}
-        answer = await self._client.machines("POST", path, query=query, body=body, nonce=nonce)
-        lease = _lease_wire(answer.body, f"POST {path}")
+        answer = await self._client.machines(
+            "POST", self._reader.of(machine, "/lease"), query=query, body=body, nonce=nonce
+        )
+        lease = wire.read(wire.LEASE, answer.body, answer.request)
         if not lease.nonce:
-            raise BadAnswer(f"a lease without a nonce: POST {path}")
+            raise BadAnswer(f"nonce: there is none: {answer.request}")
         return lease
-
-    def _app_data(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        app = data.get("app")
-        if not isinstance(app, dict):
-            raise BadAnswer(f"no app {self._app} in the answer of GraphQL")
-        return app
-
-    def _of(self, machine: str, what: str = "") -> str:
-        return f"{self._path}/machines/{segment(machine)}{what}"
 
 
 def update_body(
@@ -221,16 +191,14 @@ def update_body(
     return body | {"skip_launch": True} if skip_launch else body
 
 
-def _lease_wire(body: bytes, request: str) -> wire.LeaseWire:
-    """The lease, with Fly's wrapper around it (as its servers send it) or without (as its specification says)."""
-    document = opaque.load(body, request)
-    inner = document.get("data") if isinstance(document, dict) and isinstance(document.get("data"), dict) else document
-    return wire.read(wire.LEASE, inner, request)
+def _must_be_ok(said: wire.WaitWire, answer: Answer) -> None:
+    if not said.ok:
+        raise BadAnswer(f"ok: false: {answer.request}")
 
 
-async def _together(one: Awaitable[T], other: Awaitable[Any]) -> tuple[T, Any]:
-    first, second = await _each([one, other])
-    return first, second
+def _must_be(field: str, said: str, wanted: str, answer: Answer) -> None:
+    if said != wanted:
+        raise BadAnswer(f"{field}: {said[:80]!r} in place of {wanted!r}: {answer.request}")
 
 
 async def _each(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:

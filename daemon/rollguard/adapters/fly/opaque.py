@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rollguard.adapters.http import excerpt
 from rollguard.errors import BadAnswer
 
 
@@ -15,9 +16,17 @@ class Number(str):
 
 
 def load(body: bytes, request: str) -> Any:
-    """The document in ``body``, every number a ``Number``. Raises ``BadAnswer``."""
+    """The document in ``body``, every number a ``Number``. Raises ``BadAnswer``, also for a key that is there twice."""
     try:
-        return json.loads(body, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+        return json.loads(
+            body,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_no_constant,
+            object_pairs_hook=_no_key_twice,
+        )
+    except _Twice as twice:
+        raise BadAnswer(f"{excerpt(str(twice), 120)}: the same key twice: {request}") from None
     except (ValueError, RecursionError):
         raise BadAnswer(f"not JSON, or nested too deep: {request}") from None
 
@@ -38,6 +47,18 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_text, value)) + "]"
     return json.dumps(value)
+
+
+class _Twice(ValueError):
+    """Which of the two counts, only their reader could say."""
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _no_constant(name: str) -> Any:

@@ -14,14 +14,15 @@ from rollguard.core.model import Check, Exit, Lease, Machine, Release
 
 INCIDENT_KEY = "rollguard_incident"
 RELEASE_KEY = "rollguard_release"
-GONE = frozenset({"destroyed", "destroying"})
-HELPER_GROUPS = frozenset({"fly_app_release_command", "fly_app_console"})
+DRILL_KEY = "rollguard_drill"
+GONE = frozenset({"destroyed", "destroying", "replaced", "migrated"})
+HELPER_GROUPS = frozenset({"fly_app_release_command", "fly_app_test_machine_command", "fly_app_console"})
 _DEPLOY_CHECKS = "bg_deployments_compat"
 
 
 def machine_of(wire: MachineWire) -> Machine:
     """The guard's view. A machine on a host that cannot be asked keeps what ``incomplete_config`` tells."""
-    host_ok = wire.host_status == "ok" and wire.config is not None
+    host_ok = wire.config_known
     config = wire.config or wire.incomplete_config or {}
     metadata = _object(config.get("metadata"))
     group = str(metadata.get("fly_process_group") or metadata.get("process_group") or "app")
@@ -43,6 +44,7 @@ def machine_of(wire: MachineWire) -> Machine:
         standby=bool(config.get("standbys")),
         has_checks=bool(config.get("checks")) or any(service.get("checks") for service in services),
         has_services=bool(services),
+        has_volume=bool(config.get("mounts")),
         checks=tuple(
             Check(check.name, check.status)
             for check in (wire.checks or [])[:CHECKS_MAX]
@@ -53,12 +55,13 @@ def machine_of(wire: MachineWire) -> Machine:
         release_version=_version(metadata.get("fly_release_version")),
         labels=_labels(image.labels if image else {}),
         incident=_mark(metadata),
+        drill=_optional(metadata.get(DRILL_KEY)),
         config_hash=_config_hash(wire.config),
     )
 
 
 def release_of(wire: ReleaseWire) -> Release:
-    """``created_at`` is 0 where the answer does not say."""
+    """``created_at`` is 0 where the answer does not say, or says the year 1, by which it means the same."""
     return Release(
         id=wire.id,
         version=wire.version,
@@ -73,7 +76,7 @@ def release_of(wire: ReleaseWire) -> Release:
 def _epoch_s(at: datetime | None) -> float:
     if at is None:
         return 0.0
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 def lease_of(wire: LeaseWire) -> Lease:
@@ -82,7 +85,8 @@ def lease_of(wire: LeaseWire) -> Lease:
 
 
 def _started_at(wire: MachineWire) -> float | None:
-    return max((event.timestamp / 1000 for event in wire.events or [] if event.type == "start"), default=None)
+    starts = [event.timestamp / 1000 for event in wire.events or [] if event.type == "start" and event.timestamp]
+    return max(starts, default=None)
 
 
 def _exits(wire: MachineWire) -> tuple[Exit, ...]:
@@ -90,7 +94,7 @@ def _exits(wire: MachineWire) -> tuple[Exit, ...]:
     return tuple(
         Exit(at=event.timestamp / 1000, code=exit_.exit_code, requested=exit_.requested_stop, oom=exit_.oom_killed)
         for event in (wire.events or [])[:EVENTS_MAX]
-        if event.type == "exit" and event.request and (exit_ := event.request.exit)
+        if event.type == "exit" and event.timestamp and event.request and (exit_ := event.request.exit)
     )
 
 

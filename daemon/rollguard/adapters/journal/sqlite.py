@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rollguard.adapters.journal.codec import error_text, event_text, page_text, read_events, read_page
 from rollguard.adapters.journal.faults import DAMAGED, told
@@ -46,6 +47,8 @@ DELETE FROM outbox WHERE id IN
   (SELECT id FROM outbox WHERE target = ? AND ended_at < ? AND state <> 'waiting' LIMIT ?)
 """
 _KEEP = "INSERT INTO kept (target, name, text) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
+_HAS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_ALL_KEPT = "SELECT name, text FROM kept WHERE target = ?"
 _KEPT = "SELECT text FROM kept WHERE target = ? AND name = ?"
 
 
@@ -152,14 +155,24 @@ def read_journal(path: Path, target: str) -> list[Recorded]:
 
     Raises ``JournalError`` when there is no journal or it cannot be read.
     """
+    return read_events(_rows(path, "event", _ALL, target))
+
+
+def read_kept(path: Path, target: str) -> dict[str, str]:
+    """What was learnt of ``target``, by name; otherwise as ``read_journal``."""
+    return dict(_rows(path, "kept", _ALL_KEPT, target))
+
+
+def _rows(path: Path, table: str, query: str, target: str) -> list[tuple[Any, str]]:
+    """What the query finds; nothing in a file of an older schema that does not have the table."""
     if not path.is_file():
         raise JournalError(f"no journal at {path}: has a guard run with this --data?")
     try:
         with closing(_connect_to_read(path)) as db:
-            rows = db.execute(_ALL, (target,)).fetchall() if schema_version(db) else []
+            known = schema_version(db) and db.execute(_HAS, (table,)).fetchone()
+            return db.execute(query, (target,)).fetchall() if known else []
     except sqlite3.Error as error:
         raise JournalError(told(path, error)) from error
-    return read_events(rows)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollguard.core import text
+from rollguard.core import drift, text
 from rollguard.core.case import Case, named
 
 
@@ -65,7 +65,28 @@ def config_only(case: Case, now: float) -> str | None:
     if version is None or first is None or version <= first or case.candidate.full_at is None:
         return None
     same = f"release v{version} has the same image as v{first}"
-    return f"{same}: it changed configuration or secrets only, which an image cannot undo"
+    return f"{same}: it changed configuration or secrets only, which an image cannot undo{_changed(case)}"
+
+
+def _changed(case: Case) -> str:
+    """Which keys are not as they were before the release, where that is known."""
+    since = case.drifts.since_before
+    if since is None:
+        return ""
+    return (
+        f"; config since then: {drift.said(since)}"
+        if since
+        else "; no key of the config changed: secrets, or a restart"
+    )
+
+
+def config_drift(case: Case, now: float) -> str | None:
+    """What the old image will find that is not as it was: going back restores no configuration."""
+    since = case.drifts.since_proven
+    if case.target is None or not since:
+        return None
+    proven = f"config since {named(case.target)} was proven"
+    return f"{proven}: {drift.said(since)}; the rollback changes the image only"
 
 
 def restored(case: Case, now: float) -> str | None:
