@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.build import BLUE, GREEN, GREY, ORANGE, RED, Panel, Query, Said, Series, Stat, Timeline
-from grafana.queries import IMAGES, NO_OR_YES, RULE_CODES, RULE_WORDS, TARGET, coded, holds
+from grafana.queries import IMAGES, NO_OR_YES, RULE_CODES, RULE_WORDS, TARGET, coded, holds, recent, since
 
 PANELS: tuple[Panel, ...] = (
     Stat(
@@ -72,9 +72,39 @@ PANELS: tuple[Panel, ...] = (
                 "{{reason}} · {{target}}",
             )
         ],
-        width=24,
+        width=12,
         height=7,
         words={0: Said("no", ORANGE), 1: Said("yes", GREEN)},
+    ),
+    Stat(
+        title="Since the last good drill",
+        about="How long ago a rehearsal last went there and back as it must: `rollguard drill`.",
+        queries=[Query(since("last_drill_success"), "{{target}}")],
+        unit="s",
+        width=3,
+        height=7,
+    ),
+    Stat(
+        title="Length of the last good drill",
+        about="How long each way of it took.",
+        queries=[
+            Query(f"max by (target, way) (rollguard_last_drill_duration_seconds{{{TARGET}}})", "{{way}} · {{target}}")
+        ],
+        unit="s",
+        width=3,
+        height=7,
+    ),
+    Series(
+        title="Drills",
+        about="Rehearsals that ended, by how, and whether one is under way.",
+        queries=[
+            Query(recent("rollguard_drills_total", "target, result"), "{{result}} · {{target}}"),
+            Query(f"max by (target) (rollguard_drilling{{{TARGET}}})", "under way · {{target}}"),
+        ],
+        unit="short",
+        decimals=0,
+        width=6,
+        height=7,
     ),
     Timeline(
         title="Rules",

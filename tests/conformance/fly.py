@@ -31,7 +31,7 @@ def an_image(tag: str, **behaviour: Any) -> Image:
 
 
 GOOD, NEXT = an_image("GOOD"), an_image("NEXT", latency_s=0.05)
-ILL = an_image("ILL", health_fails=True)
+ILL, SLOW = an_image("ILL", health_fails=True), an_image("SLOW", boots_in_s=4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,16 @@ class Fly:
 
     async def machines(self) -> list[dict[str, Any]]:
         """The machines, as the Machines API shows them."""
-        answer = await get(
-            self.url, f"/v1/apps/{APP}/machines?include_leases=true", "GET", b"", authorization=f"Bearer {TOKEN}"
-        )
-        assert answer.status == 200, answer.body
-        return sorted(json.loads(answer.body), key=lambda machine: str(machine["id"]))
+        listed = await self.ask("GET", "?include_leases=true")
+        return sorted(listed, key=lambda machine: str(machine["id"]))
+
+    async def ask(self, method: str, path: str, body: Any = None, nonce: str = "", token: str = TOKEN) -> Any:
+        """One call of the Machines API, below the app's ``machines``, that must succeed."""
+        headers = {"authorization": f"Bearer {token}"} | ({"fly_machine_lease_nonce": nonce} if nonce else {})
+        sent = b"" if body is None else json.dumps(body).encode()
+        answer = await get(self.url, f"/v1/apps/{APP}/machines{path}", method, sent, **headers)
+        assert answer.status in (200, 201), answer.body
+        return json.loads(answer.body)
 
     async def until(self, holds: Callable[[dict[str, Any]], object], within_s: float = 60.0) -> dict[str, Any]:
         """Wait until the platform's record is so, and return it."""
@@ -175,7 +180,7 @@ async def opened(binary: Path, home: Path, *, machines: int = 3, rate_limits: bo
 
 async def set_up(fly: Fly, machines: int) -> None:
     """The app on GOOD, and images to deploy."""
-    for image in (GOOD, NEXT, ILL):
+    for image in (GOOD, NEXT, ILL, SLOW):
         await fly.tell("/images", image.to_json())
     app = {"name": APP, "machines": machines, "image": GOOD.ref, "checks": [CHECK]}
     await fly.tell("/apps", app | {"tokens": {TOKEN: USER, GUARD_TOKEN: GUARD}})

@@ -16,7 +16,6 @@ from rollguard.core.model import Lease, Mode
 from rollguard.core.readiness import NAMES, TOLD_ONLY, Check, Readiness, State
 from rollguard.core.ready_checks import Asked, Found, assess, in_turn
 from rollguard.core.status import readiness_object
-from rollguard.core.targets import NOTHING_OLDER
 from tests.builders import (
     BAD,
     DAY,
@@ -29,7 +28,9 @@ from tests.builders import (
     a_policy,
     a_record,
     a_release,
+    a_rollback,
     a_snapshot,
+    a_state,
 )
 
 OK, NOT, UNKNOWN = State.OK, State.NOT, State.UNKNOWN
@@ -56,6 +57,8 @@ def said(name: str, case: Case, answers: Asked) -> Check:
     return assess(case, answers, NOON).of(name)
 
 
+NEVER = a_state(a_record(GOOD, proven_at=None), a_record())
+LEFT = a_state(a_record(GOOD), a_record(), rollbacks=(a_rollback(GOOD),))
 NOWHERE = a_case(target=None, no_target="none within 1 release back")
 
 
@@ -64,7 +67,9 @@ NOWHERE = a_case(target=None, no_target="none within 1 release back")
     [
         ("target", a_case(), asked(), OK, "would go back to v41"),
         ("target", NOWHERE, asked(), NOT, "rollguard adopt shop-production VERSION"),
-        ("target", replace(NOWHERE, no_target=NOTHING_OLDER), asked(), UNKNOWN, "learning"),
+        ("target", replace(NOWHERE, state=NEVER), asked(), UNKNOWN, "learning"),
+        ("target", replace(NOWHERE, state=a_state(a_record())), asked(), UNKNOWN, "learning"),
+        ("target", replace(NOWHERE, state=LEFT), asked(), UNKNOWN, "learning"),  # the one that was proven was bad
         (
             "target",
             replace(NOWHERE, candidate=a_record(full_at=NOON - 2 * DAY)),

@@ -191,7 +191,9 @@ def test_a_wait_that_was_given_up_is_a_failure() -> None:
 
 
 def test_a_good_release_must_not_be_touched() -> None:
-    touched = replace(LEFT, view={**LEFT.view, "writes": {GUARD: {"lease": 1}}})
+    held = replace(LEFT, view={**LEFT.view, "writes": {GUARD: {"lease": 1, "lease_release": 1}}})
+    assert rule(held, LEFT_ALONE).outcome == "left alone, and proven", "it only asked whether it may hold a machine"
+    touched = replace(LEFT, view={**LEFT.view, "writes": {GUARD: {"lease": 1, "update": 1}}})
     assert rule(touched, LEFT_ALONE).outcome == "every machine on v2; the guard wrote to no machine"
     assert "wrote to the platform" in failures(touched, LEFT_ALONE)
 

@@ -254,6 +254,7 @@ async def test_immediate_waits_for_nothing(desk: Desk) -> None:
     fly.failing_checks = {"m1", "m2"}
     assert (await desk.deploy(fly, strategy="immediate")).error is None
     assert not any(call.startswith("GET /m") for call in fly.calls)
+    assert fly.bodies["POST /api/v1/releases"]["definition"] == {"app": "shop", "deploy": {"strategy": "immediate"}}
 
 
 async def test_a_bad_gateway_and_haste_are_retried_whatever_the_method_and_a_refusal_is_not(desk: Desk) -> None:

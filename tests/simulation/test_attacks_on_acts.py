@@ -210,7 +210,7 @@ def test_whoever_closes_an_incident_late_takes_nobodys_goal_away() -> None:
         [opened, ev.IncidentClosed(at=2.0, incident="i1", outcome="recovered", sentence=""), goal(2.1)],
     ]
     for events in late:
-        state = replay(ev.Recorded(seq=n, event=e) for n, e in enumerate(events))
+        state = replay([ev.Recorded(seq=n, event=e) for n, e in enumerate(events)])
         assert state.goal is not None
         assert state.goal.by == "ann"
 

@@ -118,3 +118,41 @@ def test_a_standby_that_serves_is_healthy_when_it_is_well_and_not_before() -> No
         assert waited_s >= QUICK.rollback.stability_s
 
     besiege(story)
+
+
+def test_a_row_that_could_not_be_closed_is_closed_though_a_newer_release_ended_the_incident() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        siege.trouble.outage(150.0, "row patch", status=504)
+        siege.aside(siege.flyctl(FINE))
+        await siege.ended()
+        await siege.until(lambda: siege.guard.record.state.incident is None)
+        assert siege.stage.app.releases[2].in_progress
+
+    after = besiege(story, settle_s=300)
+    assert after.outcomes == ["yielded"]
+    assert after.rows == [(3, "failed")]
+
+
+def test_a_wave_does_not_go_on_where_the_journal_failed_for_one_of_its_machines() -> None:
+    failed_at: list[float] = []
+
+    async def story(siege: Siege) -> None:
+        async def disk_is_full_for_a_moment() -> None:
+            siege.stage.full.writes_left = 0
+
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.guard.record.state.goal)
+        await siege.until(lambda: any(u.healthy for u in siege.guard.record.state.goal.updates.values()))
+        siege.trouble.on("lease", act=disk_is_full_for_a_moment)
+        while siege.stage.full.failed_at is None:
+            await asyncio.sleep(0.01)
+        siege.stage.full.writes_left = math.inf
+        failed_at.append(siege.guard.clock.now())
+        await siege.until(siege.task.done)
+        assert not [e for e in await siege.stage.history() if isinstance(e, ev.StepIntended) and e.at > failed_at[0]]
+        await siege.die_and_rise()
+        await siege.ended()
+
+    assert besiege(story, machines=10).stage.digests == {GOOD.digest}

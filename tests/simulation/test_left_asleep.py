@@ -26,6 +26,29 @@ def test_a_machine_that_a_deploy_took_for_a_sleeper_in_the_guards_hands_is_named
     assert f"flyctl machine start {left[0]}" in page
 
 
+def test_a_machine_that_a_deploy_made_in_its_place_and_did_not_start_is_named_too() -> None:
+    made: list[str] = []
+
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: siege.updated)
+        concerned = next(iter(siege.updated))
+        await siege.until(lambda: siege.stage.app.machines[concerned].state == "replacing")
+        await siege.flyctl(FINE)
+        config = dict(siege.stage.app.machines[concerned].config)
+        machines = "/v1/apps/hotdash-production/machines"
+        await siege.call("DELETE", f"{machines}/{concerned}?kill=true")
+        machine = await siege.call("POST", machines, {"config": config, "region": "ord", "skip_launch": True})
+        made.extend([concerned, machine["id"]])
+
+    after = besiege(story, settle_s=90.0)
+    assert after.outcomes == ["yielded"]
+    gone, new = made
+    (page,) = [page for page in after.pages if "left it stopped" in page]
+    assert f"machine {gone} served before; somebody's deploy made {new} in its place" in page
+    assert f"flyctl machine start {new}" in page
+
+
 def test_a_machine_that_went_to_sleep_by_itself_is_nobodys_doing() -> None:
     async def story(siege: Siege) -> None:
         await siege.stage.deploy(BAD)

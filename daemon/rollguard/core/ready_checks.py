@@ -12,7 +12,6 @@ from rollguard.core.locks import never
 from rollguard.core.model import Lease, Machine, Snapshot
 from rollguard.core.plan import ASLEEP, is_own, spare
 from rollguard.core.readiness import NAMES, WORDS_MAX, Check, Readiness, State
-from rollguard.core.targets import NOTHING_OLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,21 @@ def _target(case: Case, asked: Asked, now: float) -> _Says:
     """A guard that is learning, or a release that nobody would go back from any more, is no reason for alarm."""
     if case.target is not None:
         return State.OK, f"would go back to {named(case.target)}"
-    if case.no_target == NOTHING_OLDER:
+    if not _had_one(case):
         return State.UNKNOWN, f"learning: {case.no_target}"
     age_s = now - (case.candidate.full_at or case.candidate.first_seen_at)
     if age_s > case.policy.interlocks.release_age_s:
         return State.UNKNOWN, f"{case.no_target}; the release is {text.seconds(age_s)} old, and not gone back from"
     adopt = f"rollguard adopt {case.policy.target.name} VERSION, for one that you know ran well"
     return State.NOT, f"no release to go back to: {case.no_target}. {adopt}"
+
+
+def _had_one(case: Case) -> bool:
+    """Whether an older release was ever proven: without one nothing was lost, and time will bring it."""
+    bad, older = {r.candidate for r in case.state.rollbacks}, case.state.digests
+    if case.candidate in older:
+        older = older[: older.index(case.candidate)]
+    return any(d.proven_at is not None and d.digest not in bad for d in older)
 
 
 def _image(case: Case, asked: Asked, now: float) -> _Says:

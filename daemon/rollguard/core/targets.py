@@ -7,8 +7,6 @@ from rollguard.core.case import named
 from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.policy import Action, Interlocks, Policy, Reported
 
-NOTHING_OLDER = "this guard has not yet seen an older release run clean"
-
 
 def choose(
     state: TargetState, candidate: str, limits: Interlocks, now: float, avoid: frozenset[str] = frozenset()
@@ -41,7 +39,10 @@ def choose(
                 return None, f"{named(record)} stopped serving {text.seconds(age_s)} ago"
             return record, ""
         successor = record
-    return None, NOTHING_OLDER if steps == 0 else "the older one was never proven"
+    return (
+        None,
+        "this guard has not yet seen an older release run clean" if steps == 0 else "the older one was never proven",
+    )
 
 
 def _was_left(record: DigestRecord, before: tuple[DigestRecord, ...]) -> bool:

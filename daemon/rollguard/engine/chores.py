@@ -39,6 +39,7 @@ class Chores:
         self._unseen = False
         self._served: str | None = None
         self._awake: dict[str, str] = {}
+        self._met: frozenset[str] = frozenset()
 
     async def mind(self, now: float, mode: Mode) -> None:
         """All of them. Raises ``JournalError``."""
@@ -95,26 +96,32 @@ class Chores:
 
     async def _left_asleep(self, now: float) -> None:
         """A deploy that listed the machines while the guard was changing one took that one for a sleeper, changed it
-        without starting it, and called itself a success: flyctl does so. Only people may wake it, so they are told.
+        without starting it, and called itself a success: flyctl does so. With retries it even puts a new machine in its
+        place, and does not start that. Only people may wake it, so they are told.
         """
         snapshot, rollbacks = self._watch.snapshot, self._record.state.rollbacks
         if snapshot is None:
             return
-        after_a_rollback = bool(rollbacks) and now - rollbacks[-1].at <= LEFT_S and self._watch.deploy is None
-        left = [
-            m.id
-            for m in snapshot.managed
-            if m.state in ASLEEP
-            and self._awake.get(m.id, m.instance_id) != m.instance_id
-            and not (m.crashed or m.standby)
-            and after_a_rollback
-        ]
-        self._awake |= {m.id: m.instance_id for m in snapshot.managed if m.started or m.id in left}
-        if left:
-            app = self._endings.policy.target.app
+        present = {m.id: m for m in snapshot.managed}
+        recent = bool(rollbacks) and now - rollbacks[-1].at <= LEFT_S
+        if not recent:
+            self._met = frozenset(present)
+            self._awake = {i: version for i, version in self._awake.items() if i in present}
+        gone = sorted(self._awake.keys() - present.keys())
+        asleep = [m for m in present.values() if m.state in ASLEEP and not (m.crashed or m.standby)]
+        if not recent or self._watch.deploy is not None:
+            asleep.clear()
+        left = [m.id for m in asleep if self._awake.get(m.id, m.instance_id) != m.instance_id]
+        new = [m.id for m in asleep if m.id not in self._awake and self._met and m.id not in self._met and gone]
+        self._awake |= {m.id: m.instance_id for m in present.values() if m.started or m.id in (*left, *new)}
+        told = [f"machine {text.listing(left)} served before, and somebody's deploy left it stopped"] if left else []
+        if new:
+            made = f"somebody's deploy made {text.listing(new)} in its place and left it stopped"
+            told.append(f"machine {text.listing(gone)} served before; {made}")
+        if told:
             summary = (
-                f"machine {text.listing(left)} served before, and somebody's deploy left it stopped: it was in the "
-                f"guard's hands when that deploy began. flyctl machine start {' '.join(left)} --app {app}"
+                f"{'; '.join(told)}: it was in the guard's hands when that deploy began. "
+                f"flyctl machine start {' '.join(left + new)} --app {self._endings.policy.target.app}"
             )
             await self._endings.notice(summary, "asleep", now)
 

@@ -220,10 +220,15 @@ class DrillLeg(Executor):
         await self._adopt(snapshot)
         goal = self._steps.goal
         seen = {m: u.after or u.before for m, u in goal.updates.items()}
+        await self.close_row("failed")
         super()._check_end(snapshot, {**goal.instances, **seen, **self._as_left(snapshot)})
-        if goal.row_intended and not goal.row_closed:
-            await self._row.close("failed", "the drill did not get there")
         return snapshot
+
+    async def close_row(self, status: str) -> None:
+        """What is still open of this way's release rows is closed, if it can be had. Raises ``JournalError``."""
+        goal = self._steps.goal
+        if goal.row_intended and not goal.row_closed:
+            await self._row.close(status, "" if status == "complete" else "the drill did not get there")
 
     def _heed(self) -> None:
         if self._of.way == THERE and (why := self._why_back()):

@@ -166,6 +166,8 @@ class Drills:
         )
 
     async def _end(self, result: str, sentence: str, back_s: float | None = None) -> None:
+        if self._mode() is not Mode.OBSERVE:
+            await self._close_rows(self._under_way(), back_s)
         drill, snapshot = self._under_way(), await self._last_look()
         left, wrong = self._left(drill, snapshot), self._other_config(drill, snapshot)
         if result == OK and (left or wrong):
@@ -207,6 +209,13 @@ class Drills:
             snapshot=snapshot,
             more=[("drill", f"by {of.by}: {of.reason}"), *commands],
         )
+
+    async def _close_rows(self, drill: Drill, back_s: float | None) -> None:
+        """Rows that could not be closed in time, once more."""
+        with acting():
+            await self._leg(THERE).close_row("complete" if drill.back is not None and not drill.why else "failed")
+            if drill.back is not None:
+                await self._leg(BACK).close_row("failed" if back_s is None else "complete")
 
     async def _last_look(self) -> Snapshot | None:
         give_up_at = self._clock.now() + LAST_LOOK_S

@@ -29,7 +29,7 @@ class Stopped(Exception):
 
 
 class Steps:
-    """What the goal is and what was done for it, in the journal. ``ended``: a goal that is over, with its row to close."""
+    """What the goal is and what was done for it, in the journal. ``ended`` is one that is over, but for its row."""
 
     def __init__(self, record: Record, clock: Clock, ended: Goal | None = None) -> None:
         self._record = record

@@ -76,16 +76,15 @@ class MachineUpdate:
     async def _write(self, held: Held, *, skip_launch: bool) -> bool:
         """The one write on a machine, conditional on the instance that was planned for; False: plan again.
 
-        Right before it the world is looked at once more: whether the goal still stands, whether the machine still
-        sleeps or runs, whether the floor still allows it. Writes of one wave go out one after the other, so that
-        each sees what the one before it has taken down.
+        Right before it the world is looked at once more: whether the machine is still held, still sleeps or runs,
+        whether the goal still stands and the floor still allows it. Writes of one wave go out one after the other, so
+        that each sees what the one before it has taken down.
         """
         goal = self._steps.goal
         current = await self._machine(held.machine)
         if not await self._is_ours(held):
             return False
         snapshot = await self._look_again()
-        current = next((m for m in snapshot.managed if m.id == held.machine), current)
         expected = (
             goal.updates[held.machine].before if held.machine in goal.updates else goal.instances.get(held.machine)
         )
@@ -95,7 +94,8 @@ class MachineUpdate:
         if skip_launch and not asleep and not current.standby:
             return False  # somebody woke it: it serves now
         peers = [m for m in snapshot.managed if m.group == current.group]
-        if current.healthy_routable and not current.standby and not spare(peers, self._settings):
+        serves = current.healthy_routable or any(m.id == current.id and m.healthy_routable for m in peers)
+        if serves and not current.standby and not spare(peers, self._settings):
             return False
         return await self._send(held, current, skip_launch=asleep)
 

@@ -123,7 +123,7 @@ class FlyApi:
     async def _call(self, method: str, url: str, body: Json | None = None, *, nonce: str | None = None) -> Any:
         """Ask; 502, 503 and connection errors are retried whatever the method, as flyctl's transport does.
 
-        So is 429, more slowly: flyctl counts it among what passes, and retries it where it deploys.
+        So is 429, more slowly. flyctl does that for leases only, but it polls less often and meets none.
         """
         headers = {} if nonce is None else {"fly-machine-lease-nonce": nonce}
         for attempt in range(TRIES_MAX):

@@ -9,6 +9,8 @@ from rollguard.localfly.floor import Violation
 
 EVENTS_MAX = 200
 VIOLATIONS_MAX = 1000
+HOLDS = frozenset({"lease", "lease_release"})
+"""Kinds of writes that change nothing: somebody holds a machine, and may only have asked whether that is possible."""
 
 
 class Ledger:
@@ -21,9 +23,9 @@ class Ledger:
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)  # newest first
 
     def wrote(self, owner: str, kind: str, now: float, machine: str = "", detail: str = "") -> None:
-        """Count a write that was carried out."""
+        """Count a write that was carried out. A machine that is only held is no first write."""
         self.writes.setdefault(owner, Counter())[kind] += 1
-        if self.first_write_at.get(owner) is None:
+        if kind not in HOLDS and self.first_write_at.get(owner) is None:
             self.first_write_at[owner] = now
         self.note(now, kind, owner, machine, detail)
 

@@ -71,6 +71,7 @@ class Books:
         self.alerts: list[Alert] = []
         self.paused_at: float | None = None
         self.held: tuple[float, float] | None = None
+        """When a person held, and until when by the guard's clock."""
         self.firing: dict[str, tuple[float, ev.RuleChanged]] = {}
         """The rules that fire, and since when that is written down."""
         self.spoken: set[str] = set()
@@ -145,7 +146,7 @@ class Books:
             case ev.PauseLifted():
                 self.paused_at = None
             case ev.HoldSet():
-                self.held = at, at + event.until - event.at
+                self.held = at, event.until
             case ev.Proven():
                 self.proven.add(event.digest)
             case ev.DigestSeen():
@@ -157,9 +158,9 @@ class Books:
         """The newest announcement of such a write."""
         return next((i for i in reversed(self.intents) if i.kind == kind and i.machine == machine), None)
 
-    def held_at(self, at: float) -> float:
-        """Since when a person's pause or hold is in force; infinity where none is."""
+    def held_since(self, clock: float) -> float:
+        """Since when a person's pause or hold is in force, by the guard's clock; infinity where none is."""
         since = [self.paused_at] if self.paused_at is not None else []
-        if self.held is not None and self.held[0] <= at < self.held[1]:
+        if self.held is not None and clock < self.held[1]:
             since.append(self.held[0])
         return min(since, default=math.inf)

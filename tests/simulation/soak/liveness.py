@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rollguard.core.model import Mode
 from tests.simulation.soak.books import Goal
-from tests.simulation.soak.promises import Converges
 from tests.simulation.soak.truth import now
+from tests.simulation.soak.verdicts import Converges
 from tests.simulation.stage import GUARD
 
 if TYPE_CHECKING:

@@ -58,6 +58,10 @@ async def _no_lease(platform: Platform, clock: Clock, machine: str, incident: st
     yield Held(machine, "", math.inf, (await platform.machine(machine)).instance_id)
 
 
+async def _surely(self: MachineUpdate, held: Held) -> bool:
+    return True
+
+
 # -- ignore which version was waited for -----------------------------------------------------------------------------
 
 _wait_started = FlyPlatform.wait_started
@@ -127,7 +131,11 @@ FREE_TABLE = tuple(lock for lock in interlocks.TABLE if lock.name not in ONCE)
 
 
 MUTANTS = (
-    Mutant("skip the lease", "6 the floor", (mock.patch.object(update, "holding", _no_lease),)),
+    Mutant(
+        "skip the lease",
+        "6 the floor",
+        (mock.patch.object(update, "holding", _no_lease), mock.patch.object(MachineUpdate, "_is_ours", _surely)),
+    ),
     Mutant(
         "ignore version",
         "4 no data is no evidence",

@@ -36,6 +36,14 @@ class QuickApi(Api):
             self._by_heart[key] = super()._find(request)
         return self._by_heart[key]
 
+    def limited(self, request: ApiRequest) -> tuple[str, str] | None:
+        """By which action and of what the platform counts a request, where it counts it at all."""
+        found = self._find(request)
+        if found is None or not found[0].action:
+            return None
+        route, path = found
+        return route.action, path.get("machine") or path["app"]
+
 
 class QuickHost(SimulatedHost):
     """Its apps do not sleep for a brief moment."""

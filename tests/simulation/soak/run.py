@@ -82,12 +82,13 @@ class Sum:
         """More of it, for people."""
         never = ", ".join(sorted(CATALOGUE.keys() - self.faults.keys()))
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        pace = self.simulated_s / max(0.001, self.cpu_s)
         return (
             f"a rule fired in {self.fired / max(1, self.seeds):.0%} of the seeds; "
             f"{self.faults.total() / max(1, self.seeds):.1f} faults each, {self.fewest} at least; "
             f"{self.counts['too_hasty']} requests were refused as too many; "
-            f"{self.simulated_s / max(0.001, self.cpu_s):.0f} simulated seconds a second of one core "
-            f"({self.simulated_s / max(0.001, self.cpu_s) / 60:.0f} hours a minute)\nfaults: {faults}; never: {never or 'none'}"
+            f"{pace:.0f} simulated seconds a second of one core ({pace / 60:.0f} hours a minute)\n"
+            f"faults: {faults}; never: {never or 'none'}"
         )
 
 

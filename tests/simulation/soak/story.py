@@ -11,7 +11,7 @@ from tests.simulation.soak.acts import ACTS
 from tests.simulation.soak.drawn import Drawn, Trouble, draw
 from tests.simulation.soak.liveness import LATEST_S, Ending
 from tests.simulation.soak.people import Deployer
-from tests.simulation.soak.promises import Violation
+from tests.simulation.soak.promise import Violation
 from tests.simulation.soak.truth import now
 from tests.simulation.soak.world import Soak
 from tests.virtual_time import run

@@ -33,6 +33,7 @@ class Message:
 
     calls: str
     url: str
+    request: ApiRequest
     deliver_once: Callable[[], Awaitable[HttpAnswer]]
     lies: Callable[[], bool]
     at: float = 0.0
@@ -191,6 +192,8 @@ class Line:
     async def _ask_platform(self, message: Message, timeout_s: float) -> HttpAnswer:
         SENT_AT.set(asyncio.get_running_loop().time())
         self._soak.platform_calls += 1
+        if (known := self._soak.api.limited(message.request)) is not None:
+            self._soak.haste.sent(*known)
         await asyncio.sleep(THERE_AND_BACK_S)
         self._life.check()
         meddling = next((m for m in self._soak.meddlings if m.meets(message)), None)
@@ -247,7 +250,7 @@ class Line:
             return HttpAnswer(answer.status, answer.headers, answer.body)
 
         faults = self._soak.faults
-        return Message(calls, url, deliver, lambda: calls == "get" and faults.get_machine == "old")
+        return Message(calls, url, request, deliver, lambda: calls == "get" and faults.get_machine == "old")
 
 
 @lru_cache(maxsize=4096)

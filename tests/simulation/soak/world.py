@@ -14,21 +14,6 @@ from rollguard.adapters.journal.memory import MemoryDisk, MemoryJournal
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.core import events as ev
 from rollguard.core.pages import Kind, Page
-from rollguard.core.policy import (
-    Action,
-    Crashed,
-    Failing,
-    Interlocks,
-    Migration,
-    Policy,
-    Quorum,
-    Ratio,
-    Rollback,
-    Rule,
-    Target,
-    Verify,
-)
-from rollguard.core.signals import HttpSignal, Matcher, PlatformSignal, Scope, ScrapeSignal, SecretRef, Selector, Signal
 from rollguard.engine.acts import Acts
 from rollguard.engine.consent import Consent
 from rollguard.engine.guard import Guard
@@ -45,16 +30,18 @@ from rollguard.localfly.registry import Caller
 from rollguard.ports import Vitals
 from tests.simulation.soak.books import Books
 from tests.simulation.soak.drawn import FINE, Drawn
-from tests.simulation.soak.promises import ALL, Promise, Scene
+from tests.simulation.soak.policy import policy_of
+from tests.simulation.soak.promise import Promise, Scene
+from tests.simulation.soak.promises import ALL
 from tests.simulation.soak.quick import QuickApi, QuickApp, QuickHost
+from tests.simulation.soak.telling import moment_of, told
 from tests.simulation.soak.truth import Truth, WatchedWorld, Write, now
 from tests.simulation.soak.wire import Line, Meddling
+from tests.simulation.soak.writes import NoHaste
 from tests.simulation.stage import APP, CI, ENVIRON, GOOD, GUARD, Killed, Life
 from tests.simulation.trouble import Disk, MovableClock, Watches
 from tests.virtual_time import wall_clock
 
-URL = f"https://{APP}.fly.dev/"
-METRICS = f'https://metrics.test/prometheus/hotdash/federate?match[]={{app="{APP}"}}'
 SEES_S = 12.0
 """A guard whose newest look is younger than that sees."""
 HOLDING = (
@@ -73,54 +60,6 @@ HOLDING = (
 )
 RESTARTS_AFTER_S = 4.0
 """When whatever supervises the guard starts it again after it ended by itself."""
-
-
-def policy_of(drawn: Drawn) -> Policy:
-    """The example's intervals and values, with fewer signals: every machine and the edge, the platform, the traffic."""
-    home = HttpSignal(
-        name="home",
-        every_s=5.0,
-        url=URL,
-        scopes=frozenset({Scope.MACHINE, Scope.EDGE}),
-        timeout_s=2.0,
-        ok_status=frozenset({200}),
-    )
-    signals: list[Signal] = [home, PlatformSignal(name="machines", every_s=5.0)]
-    rules = [
-        Rule(
-            name="not-responding",
-            condition=Failing(signal="home", k=3),
-            then=Action.ROLLBACK,
-            quorum=Quorum(machines=0.5, or_edge=True),
-        ),
-        Rule(
-            name="crash-loop",
-            condition=Crashed(signal="machines", k=2, within_s=300.0),
-            then=Action.ROLLBACK,
-            quorum=Quorum(machines=0.5),
-        ),
-    ]
-    if drawn.traffic:
-        responses = Selector(name="fly_app_http_responses_count", matchers=(Matcher("app", "=", APP),))
-        errors = Selector(name=responses.name, matchers=(*responses.matchers, Matcher("status", "=~", "5..")))
-        counters = {"errors": errors, "requests": responses}
-        signals.append(ScrapeSignal(name="traffic", every_s=15.0, url=METRICS, timeout_s=10.0, counters=counters))
-        ratio = Ratio(
-            bad="traffic.errors", total="traffic.requests", over_s=30.0, limit=0.1, above=True, min_count=50, for_s=15.0
-        )
-        rules.append(Rule(name="errors-blatant", condition=ratio, then=Action.ROLLBACK))
-    return Policy(
-        target=Target(name=APP, app=APP, token=SecretRef(env="FLY_API_TOKEN")),
-        signals=tuple(signals),
-        rules=tuple(rules),
-        mode=drawn.mode,
-        interlocks=Interlocks(
-            migration=Migration(label="rollguard.migration", allow=("none", "compatible")),
-            control=("https://one.control.test/", "https://two.control.test/") if drawn.control else (),
-        ),
-        rollback=Rollback(go_on_unclear=drawn.go_on_unclear, restart_sick=drawn.restart_sick),
-        verify=Verify(settle_s=300.0, require=("home",)),
-    )
 
 
 class SoakJournal(MemoryJournal):
@@ -155,6 +94,7 @@ class Soak:
         self.books = Books(self.truth)
         self.scene = Scene(drawn, self.policy, self.truth, self.books, [], lambda: abs(self.watches.skew_s) > 5.0)
         self.promises: list[Promise] = [kind(self.scene) for kind in ALL]
+        self.haste = next(p for p in self.promises if isinstance(p, NoHaste))
         self.world = WatchedWorld(Ids(drawn.seed))
         self.faults = Faults()
         self.api = QuickApi(self.world, wall_clock, faults=self.faults)
@@ -224,6 +164,7 @@ class Soak:
         )
         self.acts, self.consent = Acts(self.guard, platform, clock), Consent(self.guard, clock)
         self.truth.reborn()
+        self.haste.reborn()
         self.scene.sees_since = None
         guard = self.guard
 
@@ -276,10 +217,10 @@ class Soak:
             self.books.take((event,), life)
             for promise in self.promises:
                 promise.event(event)
-            if (line := _told(event)) is not None:
+            if (line := told(event)) is not None:
                 self.say(line)
             self.fired |= isinstance(event, ev.RuleChanged) and event.after == "firing"
-            if (moment := _moment(event)) is not None:
+            if (moment := moment_of(event)) is not None:
                 self.happens(moment)
 
     def wrote(self, write: Write) -> None:
@@ -386,42 +327,3 @@ def _others_than(error: BaseException | None, expected: tuple[type[BaseException
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(lambda e: not isinstance(e, (*expected, BaseExceptionGroup)))
     return None if error is None or isinstance(error, expected) else error
-
-
-def _moment(event: ev.Event) -> str | None:
-    match event:
-        case ev.GoalSet():
-            return "goal"
-        case ev.GoalEnded():
-            return "ended"
-        case ev.StepDone(kind="update", phase="healthy"):
-            return "healthy"
-        case ev.RuleChanged(after="firing"):
-            return "fires"
-    return None
-
-
-def _told(event: ev.Event) -> str | None:
-    """An event in a line, where it is worth one."""
-    match event:
-        case ev.PageQueued():
-            return f"page ({event.kind}): {event.summary}"
-        case ev.RuleChanged():
-            return f"rule {event.rule}: {event.before} → {event.after} ({event.scope}): {event.sentence}"
-        case ev.GoalSet():
-            return f"GOAL by {event.by} ({event.trigger}), proof {event.prove}"
-        case ev.GoalEnded():
-            return f"GOAL ENDED {event.outcome}: {event.sentence}"
-        case ev.StepIntended():
-            return f"intent {event.kind} {event.machine}"
-        case ev.StepDone():
-            return f"done {event.kind} {event.machine} {event.phase}"
-        case ev.StepFailed() | ev.TickFailed():
-            return f"failed: {event.error}"
-        case ev.Decided():
-            return f"decided {event.decision}: {event.sentence}"
-        case ev.FirstJudged() | ev.Verified():
-            return f"{type(event).__name__}: {event.result}: {event.sentence}"
-        case ev.DeployBegan():
-            return f"sees {event.owner} deploy ({event.sign})"
-    return type(event).__name__
