@@ -18,6 +18,7 @@ from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.rehearsals import (
     ALL,
     BRISK,
+    ONE,
     begun,
     drill,
     last,
@@ -512,11 +513,13 @@ def test_a_whole_app_that_fails_at_its_first_machine_moves_no_second() -> None:
     assert after.stage.digests == {FINE.digest}
 
 
-def test_a_later_release_of_secrets_alone_is_still_known_for_what_it_is() -> None:
+@pytest.mark.parametrize("wish", [ONE, ALL], ids=["one", "all"])
+def test_a_later_release_of_secrets_alone_is_still_known_for_what_it_is(wish: Wish) -> None:
     sick: list[str] = []
 
     async def story(siege: Siege) -> None:
-        await whole(siege)
+        await begun(siege, wish)
+        await over(siege)
         await asyncio.sleep(2000)
         await siege.stage.deploy(FINE)  # the same image, other secrets
         mood(siege, error_share=1.0)

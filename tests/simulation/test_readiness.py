@@ -214,6 +214,22 @@ def test_a_machine_is_held_for_a_moment_at_the_start_and_once_an_hour() -> None:
     assert {k for k in ("update", "release_create") if after.writes(k)} == set()
 
 
+def test_a_token_that_may_hold_no_machine_is_told_and_a_better_one_is_noticed_within_minutes() -> None:
+    async def story(siege: Siege) -> None:
+        siege.trouble.on("lease", times=math.inf, status=403)
+        await siege.die_and_rise()  # at its start it tries
+        await serving(siege)
+        await asyncio.sleep(PATIENCE_S * 2)
+        siege.trouble.faults.clear()
+        await asyncio.sleep(200)
+
+    after = ahead(story)
+    page, resolve = told(after)
+    assert "the token may not hold a machine" in page.summary
+    assert "flyctl tokens create deploy" in page.summary
+    assert resolve.resolve
+
+
 def test_a_machine_that_was_not_given_back_keeps_no_rollback_from_its_end() -> None:
     """The guard asks whether it may hold a machine, and the answer to its giving back is lost as a rule fires."""
 

@@ -82,7 +82,7 @@ def _secret_of(channel: Channel) -> SecretRef:
 async def unable(
     policy: Policy, transport: Transport, environ: Mapping[str, str], data: Path, *, asking: bool
 ) -> list[str]:
-    """Why the executor could take no order now. ``asking``: one that is asked over the wire, else one on this machine."""
+    """Why the executor could take no order now. ``asking``: one asked over the wire, else one on this machine."""
     remote = isinstance(policy.rollback.executor, Workflow)
     delegate = build_delegate(policy, transport, environ, SystemClock(), data)
     why = await delegate.trial() if delegate is not None and remote is asking else ""

@@ -30,6 +30,9 @@ from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, Platform, acting
 
 FLOOR_S_MAX = 60.0
+FRESH_S = 2.0
+LOOKS_MAX = 3
+"""Looks right before a write, until one is fresh. Where the platform is slow for good the last one has to do."""
 LEASES_S_MAX = 3.0
 """Who waited for longer than that, for a lease or an answer, asks again who holds the other machines."""
 PROOF_POLL_S = 2.0
@@ -204,8 +207,11 @@ class Executor:
 
         Raises ``Stopped``, ``Unavailable``, ``Refused``.
         """
-        late = self._clock.now() - self._leases_seen_at > LEASES_S_MAX
-        snapshot = await (self._see_all() if late else self._roll_call.snapshot(self._steps.goal.instances))
+        for _ in range(LOOKS_MAX):
+            late = self._clock.now() - self._leases_seen_at > LEASES_S_MAX
+            snapshot = await (self._see_all() if late else self._roll_call.snapshot(self._steps.goal.instances))
+            if self._clock.now() - snapshot.at <= FRESH_S:
+                break  # else half of it may be as old as the slowest answer
         await self._adopt(snapshot)
         self._check_end(snapshot, _known(self._steps.goal, snapshot, {}))
         return snapshot

@@ -26,7 +26,7 @@ ROUND_S = 60.0
 POSTPONED_S = 600.0
 """For at most so long a round waits for rules that fire, or may soon: what is asked for an act comes first."""
 RIGHTS_S = 3600.0
-LACKING_S, UNTRIED_S = 60.0, 300.0
+LACKING_S, UNTRIED_S = 60.0, 120.0
 """How soon the token is tried again where it lacks something, and where no machine could be held to try it."""
 LEASES_A_ROUND = 20
 T = TypeVar("T")
@@ -147,7 +147,7 @@ class ReadyWatch:
         known = self._asked.rights or {}
         lease = {"lease": known["lease"]} if machine is None and "lease" in known and self._may_hold else {}
         self._asked = replace(self._asked, rights={**told, **lease})
-        if not any(told.values()):
+        if not any((*told.values(), *lease.values())):
             self._rights_due = now + (UNTRIED_S if self._wants_to_hold(now) else RIGHTS_S)
 
     @property
@@ -156,7 +156,8 @@ class ReadyWatch:
         return self._guard.mode is not Mode.OBSERVE and isinstance(self._guard.policy.rollback.executor, Machines)
 
     def _wants_to_hold(self, now: float) -> bool:
-        return self._may_hold and (self._tried_at is None or now - self._tried_at >= RIGHTS_S)
+        refused = bool((self._asked.rights or {}).get("lease"))
+        return self._may_hold and (refused or self._tried_at is None or now - self._tried_at >= RIGHTS_S)
 
     def _to_hold(self, case: Case, now: float) -> str | None:
         """One healthy machine, for a moment: not while somebody deploys, or something is amiss."""

@@ -130,18 +130,11 @@ async def host_unreachable(soak: Soak, trouble: Trouble) -> None:
     machine = soak.some(trouble.share)
     if machine is None:
         return
-    _set_host(soak, machine, "unreachable")
-    where = f"/machines/{machine.id}"
-    with soak.meddling(Meddling(how=wire.says(408), calls=frozenset({"lease", "lease get", "update"}), where=where)):
-        try:
-            await asyncio.sleep(trouble.for_s)
-        finally:
-            _set_host(soak, machine, "ok")
-
-
-def _set_host(soak: Soak, machine: Any, status: str) -> None:
-    machine.host_status = status
-    soak.world._shown(machine, soak.wall())
+    soak.world.set_host_status(APP, machine.id, "unreachable", soak.wall())
+    try:
+        await asyncio.sleep(trouble.for_s)
+    finally:
+        soak.world.set_host_status(APP, machine.id, "ok", soak.wall())
 
 
 async def image_pruned(soak: Soak, trouble: Trouble) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CALM_S = 45.0
 """So long everything must have been still."""
 TICKS_S = 2.0
-IN_FLIGHT_S = 120.0
+IN_FLIGHT_S = 60.0
 """The machine in flight is finished after the deadline: when nothing is wrong any more that takes as long as a boot,
 its checks and its stability."""
 LATEST_S = 2400.0
@@ -75,10 +75,7 @@ class Ending:
         goal = self._soak.books.goal
         if goal is None or goal.at in self._overdue:
             return
-        due_at = (
-            max(goal.due_at + TICKS_S, min(goal.due_at, self.quiet_at) + 0.0, self.quiet_at + TICKS_S) + IN_FLIGHT_S
-        )
-        if now() > due_at:
+        if now() > max(goal.due_at, self.quiet_at) + TICKS_S + IN_FLIGHT_S:
             self._overdue.add(goal.at)
             self._promise.holds(False, f"a goal is open {now() - goal.due_at:.0f} s after its deadline")
 
@@ -108,7 +105,7 @@ def must_go_back(soak: Soak) -> bool:
     drawn, books = soak.drawn, soak.books
     if not drawn.bad or drawn.mode is not Mode.ENFORCE or drawn.lock or not drawn.proven or books.goals:
         return False
-    if soak.others_acted or not books.firing:
+    if soak.others_acted:
         return False
     machines = [m for m in soak.truth.managed if m.host_status == "ok"]
     return bool(machines) and all(m.image == drawn.image for m in machines)

@@ -112,7 +112,7 @@ class OneRollback(Promise):
         held = [
             self.truth.foreign_lease.get(m.id, math.inf)
             for m in self.truth.managed
-            if m.lease is not None and m.lease.owner != GUARD and m.lease.expires_at > wall_clock()
+            if m.host_status == "ok" and m.lease and m.lease.owner != GUARD and m.lease.expires_at > wall_clock()
         ]
         if rows:
             since["row"] = min(rows)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.soak.catalogue import CATALOGUE
-from tests.simulation.soak.story import Outcome, live
+from tests.simulation.soak.story import REPLAY, Outcome, live
 
 COLLECTS_EVERY = 10
 """Seeds between two collections of garbage."""
@@ -38,8 +38,15 @@ class Sum:
     """The number of faults of the seed that had the least of them."""
     failed: dict[int, str] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome) -> None:
+    def live(self, seed: int) -> None:
+        """Live through one more."""
         self.seeds += 1
+        try:
+            self._add(live(seed))
+        except Exception as error:  # noqa: BLE001  (it is ours; the other seeds go on)
+            self.failed[seed] = f"seed {seed} could not be lived through: {error!r}\nreplay: {REPLAY} {seed}"
+
+    def _add(self, outcome: Outcome) -> None:
         self.fired += outcome.fired
         self.unconverged += not outcome.converged
         self.simulated_s += outcome.seconds
@@ -100,10 +107,9 @@ def soak(first: int, step: int, until: float, most: int, told: Any = None) -> Su
     gc.disable()
     seed = first
     while total.seeds < most and time.monotonic() < until:
-        outcome = live(seed)
-        total.add(outcome)
-        if outcome.violations and told is not None:
-            told.put(outcome.complaint())
+        total.live(seed)
+        if seed in total.failed and told is not None:
+            told.put(total.failed[seed])
         seed += step
         if total.seeds % COLLECTS_EVERY == 0:
             gc.collect()

@@ -26,6 +26,7 @@ from rollguard.localfly.apps import AppSpec
 from rollguard.localfly.faults import Faults
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.machines import Machine
+from rollguard.localfly.refusal import Refused
 from rollguard.localfly.registry import Caller
 from rollguard.ports import Vitals
 from tests.simulation.soak.books import Books
@@ -307,7 +308,8 @@ class Soak:
         self.world.set_mood(APP, mood, wall_clock(), machine)
 
     def stop_idle(self, machine: Machine) -> None:
-        self.world.take_down(APP, machine.id, "stop", Caller("proxy"), wall_clock())
+        with contextlib.suppress(Refused):
+            self.world.take_down(APP, machine.id, "stop", Caller("proxy"), wall_clock())
 
     def wake(self, machine: Machine) -> None:
         if machine.state == "stopped":
