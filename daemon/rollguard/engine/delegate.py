@@ -111,7 +111,10 @@ class Delegation(Executor):
                 await self._steps.failed(KIND, error)
             if self._clock.now() >= give_up_at:
                 return None
-            await self._see()
+            try:
+                await self._see()
+            except Stopped as stopped:
+                raise Stopped(stopped.outcome, stopped.sentence + at_large(self._steps.goal)) from stopped
             await asyncio.sleep(self._delegate.poll_s)
 
     # -- following --------------------------------------------------------------------------------------------------

@@ -32,8 +32,9 @@ async def holding(platform: Platform, clock: Clock, machine: str, incident: str,
             yield held
         finally:
             keeper.cancel()
+            await asyncio.wait([keeper])  # not the keeper itself: whoever cancels us meanwhile must be heard
             with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+                keeper.result()
             # It expires by itself; giving it back is a courtesy that must not fail the act.
             with contextlib.suppress(GuardError, TimeoutError):
                 async with asyncio.timeout(5.0):

@@ -161,6 +161,8 @@ class MachineUpdate:
             crashes = sum(not e.requested and e.at > older for e in seen.exits)
             if crashes >= CRASHES_MAX or seen.crashed:
                 raise Stopped("failed", f"machine {machine} crashes on the restored image")
+            if _ended_by_itself(seen):
+                raise Stopped("failed", f"machine {machine} ends by itself on the restored image")
             if seen.state in ASLEEP:
                 break  # on the right digest: nothing more to prove
             if seen.healthy_routable or (seen.started and seen.cordoned and seen.checks_pass):
@@ -224,6 +226,13 @@ class MachineUpdate:
                     raise
                 await asyncio.sleep(pause_s(error, min(5.0, 0.5 * 2**attempt)))
         raise AssertionError("unreachable")
+
+
+def _ended_by_itself(machine: Machine) -> bool:
+    """Whether what should serve came to rest, and nobody had asked for that: no idleness, whatever its exit code."""
+    last = max(machine.exits, key=lambda e: e.at, default=None)
+    serves = machine.has_services or machine.has_checks
+    return serves and machine.state == "stopped" and last is not None and not last.requested
 
 
 def _checks(machine: Machine) -> str:

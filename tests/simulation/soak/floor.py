@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from tests.simulation.soak.promise import Promise
 from tests.simulation.soak.truth import Write, awake, now
@@ -35,22 +36,21 @@ class TheFloor(Promise):
         healthy = 1 + sum(m.id in self.truth.well_since for m in peers if m.id != machine)
         wanted = math.ceil(round(self.scene.policy.rollback.healthy_floor * len(peers), 6))
         floor = max(0, min(wanted, healthy, len(peers) - 1))
-        raced = any(self._turned_unseen(m.id) for m in peers if m.id != machine) or self._turned_well_unseen(write)
+        intent = self.books.intended(write.kind, machine)
+        known = intent.known if intent else {}
+        seen_at = max(known.get(("list", ""), -math.inf), known.get(("get", machine), -math.inf))
+        got_well = write.well_since > seen_at  # it was ill, and might go down
+        raced = got_well or any(self._turned_unseen(m.id, known) for m in peers if m.id != machine)
         self.holds(
             healthy - 1 >= floor or raced,
             f"machine {machine} goes down: {healthy - 1} of {len(peers)} stay, the floor is {floor}",
         )
 
-    def _turned_unseen(self, machine: str) -> bool:
+    def _turned_unseen(self, machine: str, known: Mapping[tuple[str, str], float]) -> bool:
         """Whether it got well or ill since the guard looked, and not by the guard's own hand."""
         turned = self.truth.turned_at.get(machine, -math.inf)
         own = self.books.goal.updated_at.get(machine) if self.books.goal else None
-        return turned > self.truth.knows_since("list") and turned != own
-
-    def _turned_well_unseen(self, write: Write) -> bool:
-        """Whether the machine itself, which was ill and might go down, got well a moment before."""
-        seen_at = max(self.truth.knows_since("list"), self.truth.knows_since("get", write.machine))
-        return write.well_since > seen_at
+        return turned > known.get(("list", ""), -math.inf) and turned != own
 
     def _in_flight(self, write: Write) -> None:
         goal, peers = self.books.goal, self.truth.peers(write.machine)

@@ -73,7 +73,7 @@ class GitHubDelegate:
             raise BadAnswer("GitHub's list of runs has no workflow_runs")
         runs = [run for one in listed if (run := run_of(one)) is not None]
         ahead_s = server_now(answer.headers) - asked_at if "date" in answer.headers else 0.0
-        run = begun_by(order, runs, since=order.at + ahead_s - EARLIER_S)
+        run = begun_by(order, runs, since=order.at + ahead_s - EARLIER_S, ref=self._settings.ref)
         return None if run is None else Begun(str(run.id), run.link)
 
     async def progress(self, begun: Begun) -> Progress:
@@ -82,8 +82,8 @@ class GitHubDelegate:
         if answer.status == 404:
             return Progress(work=Work.LOST, sentence="GitHub does not know the run any more")
         run = run_of(_json(answer))
-        if run is None:
-            raise BadAnswer("GitHub's answer is not a run")
+        if run is None or run.id != _number(begun.id):
+            raise BadAnswer("GitHub's answer is not the run that was asked for")
         if run.work is not Work.FAILED:
             return Progress(work=run.work, sentence=run.sentence, link=run.link)
         where = await self._failed_step(run)

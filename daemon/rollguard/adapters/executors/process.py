@@ -71,12 +71,13 @@ class ProcessDelegate:
     grace_s: float = GRACE_S
     poll_s: float = 1.0
     _leashes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _starting: set[str] = field(default_factory=set)
 
     async def begin(self, order: Order) -> Begun:
         """See ``ports.Delegate``."""
         try:
             async with asyncio.timeout(SPAWN_S):
-                return await asyncio.to_thread(self._begin, order)
+                return await asyncio.to_thread(self._started, order)
         except TimeoutError:
             raise Unavailable(f"{self.program} did not start within {SPAWN_S:g}s") from None
 
@@ -107,6 +108,14 @@ class ProcessDelegate:
         await asyncio.gather(*(self._end(held) for held in self._leashes.values()))
 
     # -- in threads -------------------------------------------------------------------------------------------------
+
+    def _started(self, order: Order) -> Begun:
+        """As ``_begin``; until it is over the order may begin at any moment, however long nobody has waited for it."""
+        self._starting.add(order.id)
+        try:
+            return self._begin(order)
+        finally:
+            self._starting.discard(order.id)
 
     def _begin(self, order: Order) -> Begun:
         folder = self._folder(order.id)
@@ -145,7 +154,9 @@ class ProcessDelegate:
     def _progress(self, order: str) -> Progress:
         folder = self._folder(order)
         ended = _status(folder)
-        if ended is None and _is_held(folder):
+        if order in self._starting:
+            return Progress(work=Work.RUNNING, sentence="it has not begun yet")
+        if (ended is None or ended.stopped) and _is_held(folder):  # told to end, it may have left somebody behind
             return Progress(work=Work.RUNNING, output=self._tail(order))
         ended = ended or _status(folder)  # it may have ended between the two looks
         output = self._tail(order)

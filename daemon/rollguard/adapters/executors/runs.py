@@ -31,6 +31,8 @@ class Run:
     status: str
     conclusion: str
     link: str
+    branch: str = ""
+    event: str = ""
 
     @property
     def work(self) -> Work:
@@ -53,16 +55,18 @@ def run_of(found: Any) -> Run | None:
     if not isinstance(number, int) or isinstance(number, bool) or not isinstance(created, str):
         return None
     try:
-        at = datetime.fromisoformat(created)
-    except ValueError:
+        at = datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError):
         return None
     return Run(
         id=number,
         title=str(found.get("display_title") or ""),
-        created_at=at.timestamp(),
+        created_at=at,
         status=str(found.get("status") or ""),
         conclusion=str(found.get("conclusion") or ""),
         link=link_of(found.get("html_url")),
+        branch=str(found.get("head_branch") or ""),
+        event=str(found.get("event") or ""),
     )
 
 
@@ -72,15 +76,22 @@ def link_of(found: Any) -> str:
     return excerpt(found, 300) if is_link else ""
 
 
-def begun_by(order: Order, runs: Sequence[Run], since: float) -> Run | None:
-    """The run that names the order; else the only one made soon after ``since`` that names no other order.
+def begun_by(order: Order, runs: Sequence[Run], since: float, ref: str) -> Run | None:
+    """The run that names the order; else the only one dispatched on ``ref`` soon after ``since`` that names no other.
 
     None where there is none, or more than one: then it cannot be told.
     """
     named = [run for run in runs if _names(run, order.id)]
-    soon = [run for run in runs if since <= run.created_at <= since + SHOWS_S and "rollguard " not in run.title]
+    alike = [run for run in runs if _could_be(run, ref) and "rollguard " not in run.title]
+    soon = [run for run in alike if since <= run.created_at <= since + SHOWS_S]
     found = named or soon
     return found[0] if len(found) == 1 else None
+
+
+def _could_be(run: Run, ref: str) -> bool:
+    """Whether nothing that is said of the run speaks against it."""
+    name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    return run.branch in {"", name} and run.event in {"", "workflow_dispatch"}
 
 
 def _names(run: Run, order: str) -> bool:
