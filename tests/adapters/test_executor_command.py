@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from rollguard.adapters.executors import leash
+from rollguard.adapters.executors import leash, process
 from rollguard.adapters.executors.command import command
 from rollguard.adapters.executors.process import FOLDERS_MAX, ProcessDelegate
 from rollguard.core.executors import Command
 from rollguard.core.order import Begun, Work
-from rollguard.errors import Refused
+from rollguard.errors import Refused, Unavailable
 from tests.adapters.programs import DIGEST, ORDER, ended, is_alive, program, told, until
 
 FOR_EVER = "print(os.getpid(), flush=True)\nwhile True: time.sleep(60)\n"
@@ -274,3 +274,39 @@ async def test_only_the_newest_orders_are_kept(tmp_path: Path) -> None:
 async def test_no_order_leads_out_of_the_folder(tmp_path: Path, order: str) -> None:
     with pytest.raises(Refused, match="name of a folder"):
         await told(tmp_path, "").begin(replace(ORDER, id=order))
+
+
+async def test_what_begins_after_nobody_waits_any_more_is_followed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be called lost, and roll back behind everybody's back."""
+    monkeypatch.setattr(process, "SPAWN_S", 0.001)
+    one = told(tmp_path, "print('rolled back')")
+    with pytest.raises(Unavailable):
+        await one.begin(ORDER)
+    begun = await one.find(ORDER)
+    assert begun is not None
+    word = await ended(one, begun)
+    assert (word.work, word.output) == (Work.SUCCEEDED, "rolled back")
+    await one.close()
+
+
+async def test_one_that_was_stopped_and_left_somebody_behind_is_not_over(tmp_path: Path) -> None:
+    body = (
+        "child = os.fork()\n"
+        "if child == 0:\n    os.setsid()\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(60)\n"
+        f"open({str(tmp_path / 'left')!r} + '.new', 'w').write(str(child))\n"
+        f"os.rename({str(tmp_path / 'left')!r} + '.new', {str(tmp_path / 'left')!r})\n"
+        "time.sleep(60)\n"
+    )
+    one = told(tmp_path, body, grace_s=0.5)
+    begun = await one.begin(ORDER)
+    await until((tmp_path / "left").exists)
+    left = int((tmp_path / "left").read_text())
+    try:
+        await one.cancel(begun)
+        assert (await one.progress(begun)).work is Work.RUNNING, "somebody is still at it"
+    finally:
+        os.kill(left, signal.SIGKILL)
+    assert (await ended(one, begun)).work is Work.FAILED
+    await one.close()

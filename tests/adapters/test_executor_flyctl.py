@@ -102,3 +102,12 @@ async def test_a_failure_without_a_word_of_its_own_tells_the_last_line(tmp_path:
     word = await ended(one, await one.begin(ORDER))
     assert (word.work, word.sentence) == (Work.FAILED, "exit code 1: machine 1 is not healthy")
     await one.close()
+
+
+async def test_no_part_of_the_token_is_shown_where_flyctl_takes_it_apart(tmp_path: Path) -> None:
+    token = "FlyV1 fm2_one-secret,fm2_two-secret"
+    one = driven(tmp_path, "print('using fm2_two-secret'); print('Error: fm2_one-secret expired')", DEPLOY_TOKEN=token)
+    word = await ended(one, await one.begin(ORDER))
+    assert "secret" not in word.output + word.sentence + await one.printed(Begun(ORDER.id))
+    assert "[FLY_API_TOKEN 2]" in word.output
+    await one.close()

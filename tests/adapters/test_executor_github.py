@@ -320,16 +320,40 @@ def a_run(number: int, title: str, at: float) -> Run:
 
 def test_a_run_made_before_the_order_or_long_after_it_is_somebody_elses() -> None:
     since = ORDER.at
-    assert begun_by(ORDER, [a_run(1, "", since - 1)], since) is None
-    assert begun_by(ORDER, [a_run(1, "", since + SHOWS_S + 1)], since) is None
-    assert begun_by(ORDER, [a_run(1, "", since + 1), a_run(2, "", since - 60)], since) == a_run(1, "", since + 1)
+    assert begun_by(ORDER, [a_run(1, "", since - 1)], since, "main") is None
+    assert begun_by(ORDER, [a_run(1, "", since + SHOWS_S + 1)], since, "main") is None
+    mine = a_run(1, "", since + 1)
+    assert begun_by(ORDER, [mine, a_run(2, "", since - 60)], since, "main") == mine
 
 
 def test_a_run_that_names_another_order_is_never_this_one() -> None:
     other = a_run(1, f"rollguard {ORDER.id}0: down", ORDER.at + 1)
-    assert begun_by(ORDER, [other], ORDER.at) is None
+    assert begun_by(ORDER, [other], ORDER.at, "main") is None
     mine = a_run(2, f"Rollback to 41: rollguard {ORDER.id}: down", ORDER.at + 9000)
-    assert begun_by(ORDER, [other, mine, a_run(3, "", ORDER.at + 1)], ORDER.at) == mine
+    assert begun_by(ORDER, [other, mine, a_run(3, "", ORDER.at + 1)], ORDER.at, "main") == mine
+
+
+def test_a_run_of_another_branch_or_of_another_event_is_somebody_elses() -> None:
+    other = replace(a_run(1, "", ORDER.at + 1), branch="hotfix")
+    pushed = replace(a_run(2, "", ORDER.at + 1), branch="main", event="push")
+    mine = replace(a_run(3, "", ORDER.at + 1), branch="main", event="workflow_dispatch")
+    assert begun_by(ORDER, [other, pushed], ORDER.at, "main") is None, "never followed, never cancelled"
+    assert begun_by(ORDER, [other, pushed, mine], ORDER.at, "main") == mine
+    assert begun_by(ORDER, [mine], ORDER.at, "refs/heads/main") == mine
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00", "9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:59"])
+def test_an_impossible_date_is_never_an_error_of_ours(created: str) -> None:
+    run = run_of({"id": 1, "created_at": created})
+    assert run is None or isinstance(run.created_at, float)
+
+
+async def test_an_answer_about_another_run_is_none() -> None:
+    hub = Hub()
+    other = json.dumps({"id": 1, "created_at": "2026-08-21T12:00:00Z", "status": "completed", "conclusion": "success"})
+    hub.instead = lambda method, path, body: HttpAnswer(200, {}, other.encode())
+    with pytest.raises(BadAnswer, match="not the run that was asked for"):
+        await delegate(hub).progress(Begun("17"))
 
 
 async def test_its_trial_reads_the_workflow_and_changes_nothing() -> None:

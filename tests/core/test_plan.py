@@ -193,6 +193,16 @@ def test_groups_with_services_go_before_workers_and_one_group_after_the_other() 
     assert isinstance(after([*workers, *half]), Wait), "no worker moves while the web group is stuck"
 
 
+def test_a_proof_that_is_due_waits_for_the_first_machine_of_its_own_group() -> None:
+    """A lone machine of the first group is well, and has no peers: it has shown nothing for the other group."""
+    quick = replace(SETTINGS, max_unavailable=1.0, healthy_floor=0.25)
+    admin, web = a_machine("m0", group="admin", digest=GOOD), a_group(4, name="web")
+    due = a_goal(updates=STARTED_AT_ALL, prove=True)
+    assert wave([admin, *web], due, quick) == ["web-w1"]
+    assert len(wave([admin, *web], replace(due, proof="better"), quick)) == 3
+    assert len(wave([admin, *web], replace(due, prove=False), quick)) == 3
+
+
 def test_sleepers_and_standbys_come_last_and_are_not_woken() -> None:
     standby = a_machine("b1", standby=True, state="stopped", exits=(a_crash(NOON - 60),))
     sleepers = [standby, a_machine("z1", state="stopped"), a_machine("z2", state="suspended")]

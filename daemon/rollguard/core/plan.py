@@ -102,7 +102,7 @@ def _next_in_group(machines: Sequence[Machine], goal: Goal, settings: Rollback) 
 
 
 def _went_first(machines: Sequence[Machine], goal: Goal) -> bool:
-    """Whether the rest may follow. Where a proof is due, who is well in another group has shown nothing for this one."""
+    """Whether the rest may follow. Where a proof is due, being well in another group has shown nothing for this one."""
     mine = {m.id for m in machines}
     due = goal.prove and not goal.proof
     return any(u.healthy and (m in mine or not due) for m, u in goal.updates.items())

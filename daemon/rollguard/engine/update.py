@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from rollguard.core import text
 from rollguard.core.lifecycle import Update
@@ -93,11 +94,17 @@ class MachineUpdate:
         asleep = current.state in ASLEEP and not current.crashed
         if skip_launch and not asleep and not current.standby:
             return False  # somebody woke it: it serves now
-        peers = [m for m in snapshot.managed if m.group == current.group]
+        peers = [self._in_flight(m) for m in snapshot.managed if m.group == current.group]
         serves = current.healthy_routable or any(m.id == current.id and m.healthy_routable for m in peers)
         if serves and not current.standby and not spare(peers, self._settings):
             return False
         return await self._send(held, current, skip_launch=asleep)
+
+    def _in_flight(self, machine: Machine) -> Machine:
+        """One that another write of this wave took down is not asleep, though it may look so while it is replaced."""
+        update = self._steps.goal.updates.get(machine.id)
+        taken_down = update is not None and update.after == machine.instance_id and not update.healthy
+        return replace(machine, state="updating") if taken_down and machine.state in {*ASLEEP, "created"} else machine
 
     async def _is_ours(self, held: Held) -> bool:
         """Whether the machine is still held: after an outage the lease may have expired, or somebody cleared it."""

@@ -69,7 +69,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "graphql null": Kind(sure=True, moments=ANY_TIME, for_s=MEDIUM),
     "host unreachable": Kind(sure=True, moments=ANY_TIME, for_s=LONG),
     "image pruned": Kind(sure=True, moments=ANY_TIME, for_s=LONG),
-    "tag moved": Kind(sure=True, moments=("goal", "fires")),
+    "tag moved": Kind(sure=True, weight=2, moments=("goal", "fires")),
     "token revoked": Kind(sure=True, moments=ANY_TIME, for_s=LONG),
     "no metrics": Kind(weight=0.5, for_s=LONG),
     # machines
@@ -81,7 +81,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "killed before": Kind(weight=4, moments=IN_A_ROLLBACK, for_s=SHORT, calls=KINDS),
     "killed after": Kind(weight=5, moments=IN_A_ROLLBACK, for_s=SHORT, calls=(*KINDS, *CHANGES, *CHANGES)),
     "killed": Kind(sure=True, weight=4, moments=ANY_TIME, for_s=SHORT, times=(1, 1, 2, 3)),
-    "clock forward": Kind(sure=True, weight=1.5, moments=ANY_TIME, for_s=(0.5, 400.0)),
+    "clock forward": Kind(sure=True, weight=1.5, moments=ANY_TIME, for_s=(0.5, 300.0)),
     "clock back": Kind(sure=True, weight=1.5, moments=ANY_TIME, for_s=(0.5, 90.0)),
     "disk full": Kind(sure=True, weight=2, moments=ANY_TIME, for_s=SHORT),
     # people

@@ -227,11 +227,20 @@ async def killed(soak: Soak, trouble: Trouble) -> None:
 
 
 async def clock_forward(soak: Soak, trouble: Trouble) -> None:
-    soak.watches.skew_s += 1.0 + trouble.for_s
+    await _clock_wrong(soak, 1.0 + trouble.for_s, trouble)
 
 
 async def clock_back(soak: Soak, trouble: Trouble) -> None:
-    soak.watches.skew_s -= 1.0 + trouble.for_s
+    await _clock_wrong(soak, -1.0 - trouble.for_s, trouble)
+
+
+async def _clock_wrong(soak: Soak, by_s: float, trouble: Trouble) -> None:
+    """The clocks where the guard lives jump, and are put right again a while later."""
+    soak.watches.skew_s += by_s
+    try:
+        await asyncio.sleep(20.0 + 180.0 * trouble.share)
+    finally:
+        soak.watches.skew_s -= by_s
 
 
 async def disk_full(soak: Soak, trouble: Trouble) -> None:

@@ -7,17 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.localfly.api import Api
-from rollguard.localfly.effects import Boot
-from rollguard.localfly.host import SimulatedHost
-from rollguard.localfly.hotdash import HotDash
 from rollguard.localfly.http1 import Request
 from rollguard.localfly.messages import ApiRequest, ApiResponse
-from rollguard.localfly.routing import Machine, Verdict, choose
+from rollguard.localfly.routing import Load, Machine, Refuse, Serve, Verdict, choose
 from rollguard.localfly.simulated_app import FORCE, Answer, SimulatedApp, _routed
+from tests.simulation.trouble import MovableClock, Watches
+from tests.virtual_time import EPOCH
 
 BRIEF_S = 0.9
 """Shorter latencies than that make no difference to any rule of the soak's policy."""
 HOME = Request("GET", "/", [])
+
+
+class QuickClock(MovableClock):
+    """Knows its loop."""
+
+    def __init__(self, watches: Watches) -> None:
+        super().__init__(watches)
+        self._loop = asyncio.get_running_loop()
+
+    def now(self) -> float:
+        return EPOCH + self._loop.time() + self._ahead_s
 
 
 class QuickApi(Api):
@@ -45,20 +55,6 @@ class QuickApi(Api):
         return route.action, path.get("machine") or path["app"]
 
 
-class QuickHost(SimulatedHost):
-    """Its apps do not sleep for a brief moment."""
-
-    def _boot(self, boot: Boot) -> HotDash:
-        app = super()._boot(boot)
-        app._sleep = _unless_brief
-        return app
-
-
-async def _unless_brief(seconds: float) -> None:
-    if seconds > BRIEF_S:
-        await asyncio.sleep(seconds)
-
-
 class QuickApp(SimulatedApp):
     """Answers for its home page only, and makes its route table anew only when something changed."""
 
@@ -69,10 +65,24 @@ class QuickApp(SimulatedApp):
     ) -> Answer:
         if "/prometheus/" in url:
             return await super().answer(method, url, headers, body)
-        answer = await self._proxy(HOME, (headers or {}).get(FORCE))
+        return await self._proxy(HOME, (headers or {}).get(FORCE))
+
+    def at_once(self, headers: Mapping[str, str]) -> Answer | None:
+        """What the home page answers, where that takes no more than a brief moment; None: it has to be waited for."""
+        verdict = self._choose(headers.get(FORCE))
+        if isinstance(verdict, Refuse):
+            return verdict.status, {}, b""
+        inside = self._host.app_of(verdict.machine.id) if isinstance(verdict, Serve) else None
+        if inside is None or inside.behaviour.latency_s + inside.behaviour.added_latency_s > BRIEF_S:
+            return None
+        self._served += 1
+        self._loads[verdict.machine.id] = Load(0, self._served)
+        share = 1.0 if inside.behaviour.broken_page == HOME.path else inside.behaviour.error_share
+        status = 500 if share > 0.0 and inside._dice.random() < share else 200
         if self.crowd.rps:
-            self.crowd.seen(answer[0], 0.1)
-        return answer
+            self.crowd.answered(verdict.machine.id, verdict.machine.region or "", status, 0.1)
+            self.crowd.seen(status, 0.1)
+        return status, {}, b""
 
     def _choose(self, forced: str | None) -> Verdict:
         if self._table is None:

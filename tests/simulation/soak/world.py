@@ -24,6 +24,7 @@ from rollguard.engine.watch import Watch
 from rollguard.errors import JournalError
 from rollguard.localfly.apps import AppSpec
 from rollguard.localfly.faults import Faults
+from rollguard.localfly.host import SimulatedHost
 from rollguard.localfly.ids import Ids
 from rollguard.localfly.machines import Machine
 from rollguard.localfly.refusal import Refused
@@ -34,14 +35,14 @@ from tests.simulation.soak.drawn import FINE, Drawn
 from tests.simulation.soak.policy import policy_of
 from tests.simulation.soak.promise import Promise, Scene
 from tests.simulation.soak.promises import ALL
-from tests.simulation.soak.quick import QuickApi, QuickApp, QuickHost
+from tests.simulation.soak.quick import QuickApi, QuickApp, QuickClock
 from tests.simulation.soak.telling import moment_of, told
 from tests.simulation.soak.truth import Truth, WatchedWorld, Write, now
 from tests.simulation.soak.wire import Line, Meddling
 from tests.simulation.soak.writes import NoHaste
 from tests.simulation.stage import APP, CI, ENVIRON, GOOD, GUARD, Killed, Life
-from tests.simulation.trouble import Disk, MovableClock, Watches
-from tests.virtual_time import wall_clock
+from tests.simulation.trouble import Disk, Watches
+from tests.virtual_time import EPOCH
 
 SEES_S = 12.0
 """A guard whose newest look is younger than that sees."""
@@ -90,6 +91,7 @@ class Soak:
 
     def __init__(self, drawn: Drawn) -> None:
         self.drawn = drawn
+        self._loop = asyncio.get_running_loop()
         self.policy = policy_of(drawn)
         self.truth = Truth()
         self.books = Books(self.truth)
@@ -98,8 +100,8 @@ class Soak:
         self.haste = next(p for p in self.promises if isinstance(p, NoHaste))
         self.world = WatchedWorld(Ids(drawn.seed))
         self.faults = Faults()
-        self.api = QuickApi(self.world, wall_clock, faults=self.faults)
-        self.host = QuickHost(self.world, wall_clock, faults=self.faults, seed=drawn.seed)
+        self.api = QuickApi(self.world, self.wall, faults=self.faults)
+        self.host = SimulatedHost(self.world, self.wall, faults=self.faults, seed=drawn.seed)
         self._set_up()
         self.disk, self.full, self.watches = MemoryDisk(), Disk(), Watches()
         self.meddlings: list[Meddling] = []
@@ -123,10 +125,10 @@ class Soak:
         tokens = {"guard-token": GUARD, "ci-token": CI}
         checks = (check,) if every else ()
         spec = AppSpec(name=APP, machines=drawn.machines, image=GOOD.ref, tokens=tokens, checks=checks)
-        self.truth.app = self.world.create_app(spec, wall_clock())
+        self.truth.app = self.world.create_app(spec, self.wall())
         self.world.watched_by(self.truth, self.wrote)
         self.users = QuickApp(
-            self.world, self.host, APP, wall_clock, rps=20.0 if drawn.traffic else 0.0, seed=drawn.seed
+            self.world, self.host, APP, self.wall, rps=20.0 if drawn.traffic else 0.0, seed=drawn.seed
         )
         config = dict(next(iter(self.truth.app.machines.values())).config)
         for _ in range(drawn.workers):
@@ -145,14 +147,14 @@ class Soak:
         metadata = dict(config["metadata"]) | {"fly_process_group": group}
         changed = {k: v for k, v in ({**config, "metadata": metadata} | but).items() if v is not None}
         body = {"config": changed, "skip_launch": not launch}
-        self.world.create_machine(APP, body, Caller(CI), wall_clock())
+        self.world.create_machine(APP, body, Caller(CI), self.wall())
 
     # -- lives -----------------------------------------------------------------------------------------------------
 
     def rise(self) -> None:
         """A new life of the guard on the same disk."""
         self.lives += 1
-        life, clock, vitals, number = Life(), MovableClock(self.watches), Vitals(), self.lives
+        life, clock, vitals, number = Life(), QuickClock(self.watches), Vitals(), self.lives
         line = Line(self, life)
         platform = FlyPlatform(APP, FlyClient(line, self.policy.target.token, ENVIRON), clock)
         record = Record(SoakJournal(self, life, number), {"pager": frozenset({Kind.ALERT})}, vitals)
@@ -302,18 +304,18 @@ class Soak:
         return machines[int(share * len(machines))] if machines else None
 
     def wall(self) -> float:
-        return wall_clock()
+        return EPOCH + self._loop.time()
 
     def mood(self, mood: Any, machine: str | None = None) -> None:
-        self.world.set_mood(APP, mood, wall_clock(), machine)
+        self.world.set_mood(APP, mood, self.wall(), machine)
 
     def stop_idle(self, machine: Machine) -> None:
         with contextlib.suppress(Refused):
-            self.world.take_down(APP, machine.id, "stop", Caller("proxy"), wall_clock())
+            self.world.take_down(APP, machine.id, "stop", Caller("proxy"), self.wall())
 
     def wake(self, machine: Machine) -> None:
         if machine.state == "stopped":
-            self.world.wake(APP, machine.id, wall_clock())
+            self.world.wake(APP, machine.id, self.wall())
 
     async def close(self) -> None:
         """Everybody goes home."""

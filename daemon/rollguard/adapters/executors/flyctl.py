@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rollguard.adapters.executors.process import Call, ProcessDelegate, environ_for
-from rollguard.adapters.secrets import read_secret
+from rollguard.adapters.secrets import read_secret, token_parts
 from rollguard.core import text
 from rollguard.core.executors import Flyctl
 from rollguard.core.order import Order
@@ -50,9 +50,11 @@ def flyctl(settings: Flyctl, policy: Policy, environ: Mapping[str, str], root: P
 
     def hidden() -> dict[str, str]:
         try:
-            return {TOKEN: read_secret(policy.target.token, environ)}
+            token = read_secret(policy.target.token, environ)
         except Refused:
             return {}
+        parts = [part for kind in token_parts(token) for part in kind]  # flyctl takes it apart, and may show one
+        return {TOKEN: token} | {f"{TOKEN} {place}": part for place, part in enumerate(parts, 1) if part != token}
 
     return ProcessDelegate(
         name=settings.name,
