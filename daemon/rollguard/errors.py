@@ -7,6 +7,7 @@
     │   └── BadAnswer    an answer outside the known shapes, too large or too slow: never guess from it
     ├── Conflict         the world moved since it was looked at: look again before anything else
     ├── Refused          trying again is no use; a person must change something outside the guard
+    │   └── Gone         the other side knows no such thing (any more)
     ├── PolicyError      a file that the guard was told to obey cannot be obeyed; nothing was touched
     └── JournalError     stop acting now: what cannot be written down must not be done
 """
@@ -34,6 +35,10 @@ class Conflict(GuardError):
 
 class Refused(GuardError):
     """The other side will not do this however often it is asked."""
+
+
+class Gone(Refused):
+    """There is no such thing: said by whoever would know, not by somebody on the way there."""
 
 
 class JournalError(GuardError):

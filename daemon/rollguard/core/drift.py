@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,10 +153,17 @@ def _bounded(added: Sequence[str], removed: Sequence[str], changed: Sequence[str
 # -- who stands for a group --------------------------------------------------------------------------------------------
 
 
-def representatives(snapshot: Snapshot) -> dict[str, Machine]:
-    """For each group the machine whose configuration is read: of the newest release, and awake where one is."""
+def representatives(snapshot: Snapshot, before: Collection[str] = ()) -> dict[str, Machine]:
+    """For each group the machine whose configuration is read: of the newest release, one of those that stood for it
+    ``before`` where it can, for two machines may differ with nobody having changed anything; else awake where one is.
+    """
     chosen: dict[str, Machine] = {}
-    for machine in sorted(snapshot.managed, key=lambda m: (-(m.release_version or 0), not m.started, m.standby, m.id)):
+
+    def rank(machine: Machine) -> tuple[object, ...]:
+        newest = -(machine.release_version or 0)
+        return newest, machine.id not in before, not machine.started, machine.standby, machine.id
+
+    for machine in sorted(snapshot.managed, key=rank):
         if machine.host_ok and machine.config_hash:
             chosen.setdefault(machine.group, machine)
     return dict(sorted(chosen.items()))
@@ -176,12 +183,11 @@ def mixed(snapshot: Snapshot, capsules: Sequence[Capsule]) -> tuple[str, ...]:
 
 
 def with_config(book: Sequence[Config], newest: Config) -> tuple[Config, ...]:
-    """The book with one more row, in the place of one that says the same. Bounded; proven rows go last."""
-    same = [c for c in book if _alike(c, newest)]
-    if same:
-        kept = replace(newest, at=same[-1].at, proven=newest.proven or same[-1].proven)
-        return tuple(kept if c is same[-1] else c for c in book)
-    rows = [*book, newest]
+    """The book with one more row at its end, instead of one that says the same. Bounded; proven rows go last."""
+    same = known(book, newest)
+    if same is not None:
+        newest = replace(newest, at=same.at, proven=newest.proven or same.proven)
+    rows = [*(c for c in book if c is not same), newest]
     while len(rows) > ROWS_MAX:
         rows.remove(next((c for c in rows[:-1] if c not in _lasting(rows)), rows[0]))
     return tuple(rows)

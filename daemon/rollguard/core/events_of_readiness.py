@@ -11,7 +11,8 @@ from rollguard.core.event import Event
 class ReadinessChanged(Event):
     """Whether a rollback could happen now is not what it was.
 
-    ``reasons`` are the names of the checks that say no, ``told`` those that people were paged for in this alert.
+    ``reasons`` are the names of the checks that say no, ``told`` those that people were paged for in this alert; with
+    no reasons it is over, and not ``ready`` means that nobody would go back any more.
     """
 
     ready: bool

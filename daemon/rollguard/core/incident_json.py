@@ -120,7 +120,13 @@ def timeline(policy: Policy, entries: Sequence[Recorded], salt: Salt) -> list[Js
 
 def without_labels(policy: Policy, event: Event, salt: Salt) -> Event:
     """The event without what only the journal may hold."""
-    return replace(event, labels=salt.labels(policy, event.labels)) if isinstance(event, ev.DigestSeen) else event
+    match event:
+        case ev.DigestSeen():
+            return replace(event, labels=salt.labels(policy, event.labels))
+        case ev.DrillBegan():  # hashes of whole configurations, made without salt: values could be guessed by them
+            return replace(event, configs={machine: salt.of(one) for machine, one in event.configs.items()})
+        case _:
+            return event
 
 
 def machine_object(machine: Machine, policy: Policy, salt: Salt) -> Json:

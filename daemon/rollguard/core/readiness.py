@@ -56,6 +56,11 @@ class Readiness:
         unknown = any(c.state is State.UNKNOWN and c.name not in TOLD_ONLY for c in self.checks)
         return State.UNKNOWN if unknown else State.OK
 
+    @property
+    def idle(self) -> bool:
+        """Nobody would go back from what runs: it is too old for that, or there never was anything else."""
+        return self.of("target").state is State.UNKNOWN
+
     def of(self, name: str) -> Check:
         """The check of that name."""
         return next(c for c in self.checks if c.name == name)
@@ -74,12 +79,13 @@ def unseen(at: float, why: str) -> Readiness:
 
 
 def follow(since: Mapping[str, float], seen: Readiness, now: float) -> dict[str, float]:
-    """Since when each check has said no, by name. Only an ok ends that: what is unknown now was not mended.
+    """Since when each check has said no, by name. Only an ok ends that: what is unknown now was not mended; but where
+    nobody would go back to anything, nothing is missing.
 
     While somebody deploys the time does not run.
     """
     failing = {c.name for c in seen.failing}
-    well = {c.name for c in seen.checks if c.state is State.OK}
+    well = {c.name for c in seen.checks if c.state is State.OK} | ({"target", "image"} if seen.idle else set())
     return {
         name: now if seen.deploying or name not in since else since[name]
         for name in NAMES

@@ -63,9 +63,9 @@ class Configs:
         return found
 
     def _compare(self, digest: str, snapshot: Snapshot | None) -> Drifts:
-        chosen = drift.representatives(snapshot).values() if snapshot else ()
+        chosen = drift.representatives(snapshot, self._stood).values() if snapshot else ()
         read = {(c.machine, c.hash) for c in self._today.capsules} if self._today else set()
-        stale = {(m.id, m.config_hash) for m in chosen} != read
+        stale = not {(m.id, m.config_hash) for m in chosen} <= read
         return Drifts() if stale else drift.drifts(self._book, self._today, digest)
 
     def proven_with(self, target: DigestRecord | None) -> Config | None:
@@ -84,10 +84,14 @@ class Configs:
         await self._write_down(watch.snapshot)
 
     async def refresh(self, snapshot: Snapshot) -> None:
-        """Read the configuration of each group, where it is not what it was. Raises ``Unavailable`` or ``Refused``."""
-        chosen = drift.representatives(snapshot)
-        if not chosen:
-            return
+        """Read the configuration of each group, where it is not what it was; a group that nobody can ask about now
+        stays as it was. Raises ``Unavailable`` or ``Refused``.
+        """
+        chosen = drift.representatives(snapshot, self._stood)
+        silent = {m.group for m in snapshot.managed} - chosen.keys()
+        kept = [c for c in self._today.capsules if c.group in silent] if self._today else []
+        if not chosen or len(kept) < len(silent):
+            return  # not known, which is no word of a group that is gone
         before = {(c.machine, c.hash): c for c in self._today.capsules} if self._today else {}
         capsules = [before.get((m.id, m.config_hash)) or await self._read(m) for m in chosen.values()]
         newest = max(chosen.values(), key=lambda m: m.release_version or 0)
@@ -95,9 +99,15 @@ class Configs:
             digest=newest.digest,
             version=newest.release_version,
             at=self._clock.now(),
-            capsules=tuple(capsules),
+            capsules=(*capsules, *kept),
             mixed=drift.mixed(snapshot, capsules),
         )
+
+    @property
+    def _stood(self) -> frozenset[str]:
+        """Who stood for the groups until now."""
+        newest = self._today or (self._book[-1] if self._book else None)
+        return frozenset(c.machine for c in newest.capsules) if newest else frozenset()
 
     async def _read(self, machine: Machine) -> Capsule:
         try:
@@ -120,9 +130,11 @@ class Configs:
         proven_now = record.proven_at is not None and record.proven_at >= since
         long_enough = record.proven_at is not None and now - since >= policy.interlocks.proven_after_s
         proven = (known is not None and known.proven) or (calm and (proven_now or long_enough))
-        if known is not None and known.proven == proven and known.mixed == today.mixed:
+        if known is not None and known is self._book[-1] and known.proven == proven and known.mixed == today.mixed:
             return
-        self._book = drift.with_config(self._book, replace(today, proven=proven))
+        # without the hashes, which are made without salt: values could be guessed by them
+        capsules = tuple(replace(c, hash="") for c in today.capsules)
+        self._book = drift.with_config(self._book, replace(today, proven=proven, capsules=capsules))
         await self._record.keep(NAME, drift.to_text(self._book, self.mark))
 
     async def _write_down(self, snapshot: Snapshot) -> None:

@@ -12,9 +12,11 @@ from rollguard.core.case import Case
 from rollguard.core.executors import Machines
 from rollguard.core.fleet import newest_running
 from rollguard.core.lifecycle import DigestRecord
+from rollguard.core.locks import never, people, release
 from rollguard.core.model import Lease, Mode
 from rollguard.core.pages import Page, Severity
 from rollguard.core.plan import is_own
+from rollguard.core.readiness import Readiness
 from rollguard.core.ready_checks import Asked, Found
 from rollguard.engine.guard import Guard
 from rollguard.errors import Conflict, Refused, Unavailable
@@ -25,10 +27,16 @@ TURN_S = 2.0
 ROUND_S = 60.0
 POSTPONED_S = 600.0
 """For at most so long a round waits for rules that fire, or may soon: what is asked for an act comes first."""
+STALE_S = 1800.0
+"""Longer than any round takes, or waits for a rollback's end."""
 RIGHTS_S = 3600.0
 LACKING_S, UNTRIED_S = 60.0, 120.0
 """How soon the token is tried again where it lacks something, and where no machine could be held to try it."""
 LEASES_A_ROUND = 20
+UNREAD_TURNS = 10
+"""So many turns pass before a configuration that could not be read is asked for again."""
+AGAIN_S = 3600.0
+"""How soon after an alert's end people may be told of the same again: what comes and goes would wake them all night."""
 T = TypeVar("T")
 
 
@@ -49,7 +57,17 @@ class ReadyWatch:
         self._rights_due: float | None = None
         self._tried_at: float | None = None
         self._since: dict[str, float] | None = None
-        self.now = readiness.unseen(guard.clock.now(), "not asked yet")
+        self._anchor = guard.watch.alive_since
+        self._unread_turns = 0
+        self._seen = readiness.unseen(guard.clock.now(), "not asked yet")
+
+    @property
+    def now(self) -> Readiness:
+        """The newest answer; nothing is known any more where that is old."""
+        age_s = self._guard.clock.now() - self._seen.at
+        if age_s <= STALE_S:
+            return self._seen
+        return readiness.unseen(self._seen.at, f"not looked at for {text.seconds(age_s)}")
 
     @property
     def _busy(self) -> bool:
@@ -61,7 +79,7 @@ class ReadyWatch:
         """Read what changed of the configuration; once a minute ask the rest. Raises ``JournalError``."""
         if self._busy:
             return
-        await self._told(lambda: self._guard.configs.mind(self._guard.watch, self._guard.policy))
+        await self._mind()
         case = self._case()
         if case is None or not self._is_due(case):
             return
@@ -70,6 +88,17 @@ class ReadyWatch:
         case = self._case()
         if case is not None and not self._busy:
             await self._judge(case)
+
+    async def _mind(self) -> None:
+        """The configuration; not again at once where it could not be read."""
+        if self._unread_turns > 0:
+            self._unread_turns -= 1
+        elif await self._told(self._configs_minded) is None:
+            self._unread_turns = UNREAD_TURNS
+
+    async def _configs_minded(self) -> bool:
+        await self._guard.configs.mind(self._guard.watch, self._guard.policy)
+        return True
 
     def _is_due(self, case: Case) -> bool:
         """Once a minute, and at once for another target."""
@@ -100,7 +129,7 @@ class ReadyWatch:
         config = self._guard.configs.proven_with(case.target)
         leases, executor = await self._look_at_leases(case), await self._executor()
         self._asked = replace(self._asked, image=image, tag=tag, config=config, leases=leases, executor=executor)
-        await self._rights(case)
+        await self._rights()
 
     async def _found(self, ref: str) -> Found | None:
         if self._busy:
@@ -132,23 +161,24 @@ class ReadyWatch:
             return ""
         return None if self._busy else await self._told(delegate.trial)
 
-    async def _rights(self, case: Case) -> None:
+    async def _rights(self) -> None:
         """At the start, hourly, and until what is missing was given. No machine is held where anything is amiss."""
         now = self._guard.clock.now()
         if self._busy or (self._rights_due is not None and now < self._rights_due):
             return
-        machine = self._to_hold(case, now)
+        case = self._case()  # as it is now: the questions before this one may have taken a while
+        machine = self._to_hold(case, now) if case is not None else None
         self._rights_due = now + LACKING_S
         told = await self._told(lambda: self._platform.rights(machine))
+        if machine is not None:  # where an answer was lost it may be held still: not every minute
+            self._tried_at = now if told is not None else now - RIGHTS_S + POSTPONED_S
         if told is None:
             return  # the last answer stands
-        if machine is not None:
-            self._tried_at = now
         known = self._asked.rights or {}
         lease = {"lease": known["lease"]} if machine is None and "lease" in known and self._may_hold else {}
         self._asked = replace(self._asked, rights={**told, **lease})
         if not any((*told.values(), *lease.values())):
-            self._rights_due = now + (UNTRIED_S if self._wants_to_hold(now) else RIGHTS_S)
+            self._rights_due = now + (UNTRIED_S if self._wants_to_hold(now + POSTPONED_S) else RIGHTS_S)
 
     @property
     def _may_hold(self) -> bool:
@@ -160,8 +190,12 @@ class ReadyWatch:
         return self._may_hold and (refused or self._tried_at is None or now - self._tried_at >= RIGHTS_S)
 
     def _to_hold(self, case: Case, now: float) -> str | None:
-        """One healthy machine, for a moment: not while somebody deploys, or something is amiss."""
+        """One healthy machine, for a moment: not while somebody deploys, or something is amiss, or people told the
+        guard to keep off, or it is new here, or does not see.
+        """
         amiss = self._guard.watch.want_leases or case.state.incident is not None
+        if any(why(case, now) is not None for why in (people.pause, people.hold, release.learning, never.unseen)):
+            return None
         held = self._asked.leases is None or any(not is_own(lease) for lease in self._asked.leases.values())
         if amiss or held or case.deploy is not None or not self._wants_to_hold(now):
             return None
@@ -185,18 +219,22 @@ class ReadyWatch:
 
     async def _judge(self, case: Case) -> None:
         now = self._guard.clock.now()
-        self.now = ready_checks.assess(case, self._asked, now)
+        self._seen = ready_checks.assess(case, self._asked, now)
         last = self._guard.record.state.readiness
         if self._since is None:
-            self._since = dict.fromkeys(last.reasons, last.at) if last else {}
+            self._since = dict.fromkeys(last.reasons, min(last.at, now)) if last else {}
+        if self._anchor != self._guard.watch.alive_since:  # the clock was put right: nothing before it can be dated
+            self._anchor = self._guard.watch.alive_since
+            self._since = dict.fromkeys(self._since, now)
         self._since = readiness.follow(self._since, self.now, now)
         if not self._since:
             await self._well(last, now)
             return
-        told = last.told if last and not last.ready else ()
+        told = last.told if last and last.reasons else ()
+        failing, lately = {c.name for c in self.now.failing}, self._told_lately(now)
         patience_s = self._guard.policy.rollback.not_ready_after_s
         due = readiness.overdue(self._since, patience_s, now) if self._guard.mode is not Mode.OBSERVE else ()
-        news = tuple(name for name in due if name not in told)
+        news = tuple(name for name in due if name in failing and name not in told and name not in lately)
         reasons = tuple(self._since)
         if news or last is None or last.ready or last.reasons != reasons:
             sentence = readiness.sentence(self.now, news or reasons)
@@ -204,22 +242,35 @@ class ReadyWatch:
             await self._guard.record.add(changed, pages=[self._page(case, sentence, now)] if news else [])
 
     async def _well(self, last: ev.ReadinessChanged | None, now: float) -> None:
-        if (last is not None and last.ready) or self.now.state is not readiness.State.OK:
+        """Nothing is missing: all is there, or nobody would go back any more."""
+        ready, target = self.now.state is readiness.State.OK, self.now.of("target").sentence
+        idle = self.now.idle and last is not None and not last.ready and bool(last.reasons)
+        if not idle and (not ready or (last is not None and last.ready)):
             return
-        sentence = f"a rollback could happen: {self.now.of('target').sentence}"
-        changed = ev.ReadinessChanged(at=now, ready=True, sentence=sentence)
-        over = last is not None and bool(last.told)
-        await self._guard.record.add(changed, pages=[self._resolved(sentence, now)] if over else [])
+        sentence = f"a rollback could happen: {target}" if ready else f"nothing to go back to is needed: {target}"
+        told = last.told if last is not None and not last.ready else ()
+        changed = ev.ReadinessChanged(at=now, ready=ready, told=told, sentence=sentence)
+        await self._guard.record.add(changed, pages=[self._resolved(sentence, now)] if told else [])
+
+    def _told_lately(self, now: float) -> frozenset[str]:
+        """What the alerts that ended within ``AGAIN_S`` told of."""
+        changes = (e.event for e in self._guard.record.recent if isinstance(e.event, ev.ReadinessChanged))
+        ended = (c for c in changes if not c.reasons and 0 <= now - c.at < AGAIN_S)
+        return frozenset(name for change in ended for name in change.told)
 
     def _page(self, case: Case, sentence: str, now: float) -> Page:
-        """It wakes people only where the guard was trusted to act by itself."""
+        """It wakes people only where the guard was trusted to act by itself: not while it is paused, nor for a release
+        that is too old for any rule to go back from.
+        """
+        age_s = now - (case.candidate.full_at or case.candidate.first_seen_at)
+        guarded = case.state.pause is None and age_s <= self._guard.policy.interlocks.release_age_s
         return messages.page(
             self._guard.policy,
             "readiness",
             sentence,
             now,
             about="not ready",
-            severity=Severity.ERROR if self._guard.mode is Mode.ENFORCE else Severity.WARNING,
+            severity=Severity.ERROR if guarded and self._guard.mode is Mode.ENFORCE else Severity.WARNING,
             target=case.target,
             snapshot=case.snapshot,
             more=[(c.name, c.sentence) for c in self.now.failing],

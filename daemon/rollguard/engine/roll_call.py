@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rollguard.core.model import Machine, Snapshot
-from rollguard.errors import Refused
+from rollguard.errors import Gone
 from rollguard.ports import Platform
 
 
@@ -20,7 +20,7 @@ class RollCall:
 
     async def snapshot(self, known: Iterable[str] = ()) -> Snapshot:
         """Machines and releases now, with those of the ``known`` machines, and of those seen before, that the list
-        leaves out. Raises ``Unavailable``, where one of them cannot be asked too, and ``Refused``.
+        leaves out. Raises ``Unavailable`` and ``Refused``, also where one of them cannot be asked.
         """
         snapshot = await self._platform.snapshot()
         listed = {machine.id for machine in snapshot.machines}
@@ -36,7 +36,7 @@ class RollCall:
         """The machine, or None where it was destroyed or nobody knows it."""
         try:
             seen = await self._platform.machine(machine)
-        except Refused:
+        except Gone:
             return None
         if not seen.managed:
             self._gone.add(machine)

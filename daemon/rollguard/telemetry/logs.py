@@ -18,6 +18,8 @@ from rollguard.telemetry.text import safe
 LOGGER = logging.getLogger("rollguard")
 ITEMS_MAX = 20
 TRACE_CHARS_MAX = 8000
+KEYS_ONLY = ("labels", "configs")
+"""Of images, and hashes of whole configurations, by which secrets could be guessed: the journal has their values."""
 
 
 def set_up(environ: Mapping[str, str], stream: TextIO | None = None) -> None:
@@ -76,10 +78,9 @@ def _parts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    """The event's own fields, but for the empty ones, those in the sentence, and the values of image labels."""
+    """The event's own fields, but for the empty ones, those in the sentence, and the values of ``KEYS_ONLY``."""
     data = to_json(event)
-    if "labels" in data:
-        data["labels"] = sorted(data["labels"])
+    data |= {name: sorted(data[name]) for name in KEYS_ONLY if name in data}
     return {k: v for k, v in data.items() if k not in {"event", "at", "sentence"} and v not in (None, "", [])}
 
 

@@ -38,8 +38,10 @@ def on_wire(how: Callable[[Soak, Trouble], How], *, for_long: bool = False) -> A
             times=times,
             skip=skip,
             until=until,
-            on_met=lambda: soak.happened(trouble.name),
+            on_met=(lambda: None) if for_long else lambda: soak.happened(trouble.name),
         )
+        if for_long:
+            soak.happened(trouble.name)
         with soak.meddling(it):
             while not it.over:
                 await asyncio.sleep(1.0)

@@ -41,7 +41,8 @@ class OneRollback(Promise):
         digest, since = self.truth.all_on
         known = self.truth.knows_since("list")
         self.holds(digest != goal.event.target or since > known, "every machine ran the target already")
-        self.holds(known >= goal.at - AFRESH_S, "decided without a fresh look at the machines")
+        asked = self.truth.asked_at.get("list", -math.inf)
+        self.holds(asked >= goal.at - AFRESH_S, "decided without a fresh look at the machines")
 
     def _not_past_a_migration(self, goal: Goal) -> None:
         if goal.event.candidate == self.scene.drawn.image.digest:
@@ -100,9 +101,9 @@ class OneRollback(Promise):
 
     def _looked_again(self, goal: Goal, write: Write) -> None:
         earlier = [at for machine, at in goal.updated_at.items() if machine != write.machine]
-        newest = max([goal.at - AFRESH_S, *earlier])
-        self.holds(self.truth.knows_since("rows") >= newest, "the releases were not read again before the next machine")
-        self.holds(self.truth.knows_since("list") >= newest, "the machines were not read again before the next one")
+        newest, asked = max([goal.at - AFRESH_S, *earlier]), self.truth.asked_at
+        self.holds(asked.get("rows", -math.inf) >= newest, "the releases were not read again before the next machine")
+        self.holds(asked.get("list", -math.inf) >= newest, "the machines were not read again before the next one")
 
     def _others_since(self, goal: Goal) -> tuple[dict[str, float], dict[str, str]]:
         """Since when whoever wins against the guard is there, by what shows it."""

@@ -88,16 +88,22 @@ class Truth:
         """When a request was answered badly, or a process died unasked."""
         self.last_write_at = -math.inf
         self.read_at: dict[tuple[str, str], float] = {}
-        """By kind of request and machine: when the newest answer that this life of the guard got was made."""
+        """By kind of request and machine: when the newest true answer that this life of the guard got was made."""
+        self.asked_at: dict[str, float] = {}
+        """By kind of request: when the newest answer was made, be it true or an old one out of some cache."""
 
     # -- what the guard knows --------------------------------------------------------------------------------------
 
     def reborn(self) -> None:
         """A new life knows nothing."""
         self.read_at.clear()
+        self.asked_at.clear()
 
-    def told(self, calls: str, url: str, at: float) -> None:
-        """The guard got a true answer, made then."""
+    def told(self, calls: str, url: str, at: float, *, lied: bool) -> None:
+        """The guard got an answer, made then."""
+        self.asked_at[calls] = at
+        if lied:
+            return
         if calls in {"list", "rows"}:
             self.read_at[calls, ""] = at
         elif calls in {"get", "lease get"}:

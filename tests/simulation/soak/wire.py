@@ -206,8 +206,8 @@ class Line:
             except TimeoutError:
                 raise Unavailable(f"timeout after {timeout_s:g}s: {message.calls} {message.url}") from None
         self._life.check()
-        if not message.lied and answer.status < 300:
-            self._soak.truth.told(message.calls, message.url, message.at)
+        if answer.status < 300:
+            self._soak.truth.told(message.calls, message.url, message.at, lied=message.lied)
         return answer
 
     async def _ask_app(

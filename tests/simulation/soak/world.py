@@ -17,6 +17,7 @@ from rollguard.core.pages import Kind, Page
 from rollguard.engine.acts import Acts
 from rollguard.engine.consent import Consent
 from rollguard.engine.guard import Guard
+from rollguard.engine.readiness import ReadyWatch
 from rollguard.engine.record import Record
 from rollguard.engine.supervise import watch_over
 from rollguard.engine.surroundings import LookAround
@@ -60,6 +61,7 @@ HOLDING = (
     "everything fails",
     "everything is slow",
 )
+BY_PEOPLE = (ev.PauseSet, ev.PauseLifted, ev.HoldSet, ev.ApprovalEnded)
 RESTARTS_AFTER_S = 4.0
 """When whatever supervises the guard starts it again after it ended by itself."""
 
@@ -78,7 +80,8 @@ class SoakJournal(MemoryJournal):
         try:
             recorded = await super().append(events, pages)
         except JournalError:
-            self._soak.books.failed_life.setdefault(self._number, now())
+            if not any(isinstance(event, BY_PEOPLE) for event in events):  # they are told, and may try again
+                self._soak.books.failed_life.setdefault(self._number, now())
             raise
         self._soak.durable(events, self._number)
         await asyncio.sleep(0.001)
@@ -169,12 +172,13 @@ class Soak:
         self.truth.reborn()
         self.haste.reborn()
         self.scene.sees_since = None
-        guard = self.guard
+        guard, ready = self.guard, ReadyWatch(self.guard, platform)
 
         async def live() -> None:
             await record.open()
             async with asyncio.TaskGroup() as group:
-                group.create_task(watch_over(guard, record, clock, build_sources(self.policy, line, ENVIRON)))
+                sources = build_sources(self.policy, line, ENVIRON)
+                group.create_task(watch_over(guard, record, clock, sources, ready=ready))
                 if around is not None:
                     group.create_task(around.look_forever())
 

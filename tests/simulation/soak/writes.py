@@ -22,7 +22,8 @@ class IntentFirst(Promise):
 
     def write(self, write: Write) -> None:
         mode, goal = self.scene.drawn.mode, self.books.goals[-1] if self.books.goals else None
-        may = mode is Mode.ENFORCE or (goal is not None and not goal.automatic)
+        tried = write.kind == "lease" and mode is Mode.PAGE  # whether the token may hold a machine
+        may = mode is Mode.ENFORCE or tried or (goal is not None and not goal.automatic)
         self.holds(may, f"{write.kind} in the mode {mode.name.lower()}, and nobody asked for it")
         if write.kind not in CHANGES:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,13 +22,19 @@ PATH_MAX = 160
 VALUE_MAX = 200
 DEPTH_MAX = 16
 HASH_DIGITS = 16
+NUMBER_DIGITS = 15
 REST = "…"
 """The one path that stands for all that are too many: so many, and a hash of them."""
 
 _NO_PLAIN_TEXT = re.compile(r"true|false|-?[0-9][0-9.eE+-]*|[\"#].*", re.DOTALL)
 
+_MAY_TELL = re.compile(r"[?@=]|://")
+"""In a harmless place: a query (``/health?key=…``), a user's name with a password, an assignment."""
+
 LEFT_OUT = frozenset({"image", "metadata"})
-SECRET = frozenset({"env", "raw_value", "init", "headers", "cmd", "exec", "entrypoint", "command", "secrets"})
+SECRET = frozenset(
+    {"env", "raw_value", "init", "headers", "cmd", "exec", "entrypoint", "command", "kernel_args", "secrets"}
+)
 """Keys under which nothing is shown, at any depth."""
 PLAIN = frozenset(
     {
@@ -86,7 +93,7 @@ def _flat(path: str, value: Any, secret: bool, plain: bool, depth: int, salt: by
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _flat(f"{path}[{place}]", inner, secret, plain, depth - 1, salt)
-    elif secret or (not plain and isinstance(value, str) and not isinstance(value, opaque.Number)):
+    elif secret or (_is_words(value) and (not plain or _MAY_TELL.search(value))):
         yield path, _hash(_text(value), salt)
     else:
         yield path, _bounded(_text(value), VALUE_MAX, salt)
@@ -97,13 +104,27 @@ def _key(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if set(name) & set('.[]"') else name
 
 
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) and not isinstance(value, opaque.Number)
+
+
 def _text(value: Any) -> str:
     """A scalar; text that looks like another kind of scalar is quoted."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    odd = not isinstance(value, opaque.Number) and _NO_PLAIN_TEXT.fullmatch(text)
+    text = str(value) if _is_words(value) else _number(str(value))
+    odd = _is_words(value) and _NO_PLAIN_TEXT.fullmatch(text)
     return json.dumps(text, ensure_ascii=False) if odd else text
+
+
+def _number(text: str) -> str:
+    """As short as it can be said, for 1, 1.0 and 1e0 are the same; a long one stays exactly as it is."""
+    if len(text) > NUMBER_DIGITS:
+        return text
+    number = float(text)
+    if math.isinf(number) or (number == 0 and set(text) & set("123456789")):
+        return text
+    return str(int(number)) if abs(number) < 10**NUMBER_DIGITS and number.is_integer() else repr(number)
 
 
 def _bounded(text: str, limit: int, salt: bytes) -> str:

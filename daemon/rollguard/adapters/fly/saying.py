@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from rollguard.adapters.http import excerpt, status_error, traced
-from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
+from rollguard.errors import BadAnswer, Conflict, Gone, GuardError, Refused, Unavailable
 from rollguard.ports import HttpAnswer
 
 _REFUSED_CODES = frozenset(
@@ -14,7 +14,7 @@ _REFUSED_CODES = frozenset(
 )
 """Of GraphQL errors. Any other code may be the server's own trouble: wait and ask again."""
 
-_TEXTS: tuple[tuple[str, type[GuardError]], ...] = (  # what a 4xx really means, where the status does not tell
+_TEXTS: tuple[tuple[str, type[GuardError]], ...] = (  # what it really means, where the status does not tell
     ("concurrent update in progress", Conflict),
     ("lease currently held by", Conflict),
     ("could not reserve resource", Refused),
@@ -30,11 +30,11 @@ def error_of(answer: HttpAnswer, request: str) -> GuardError:
     if answer.status == 404 and not is_flys(answer.body):
         return stranger(answer, request)
     error = status_error(answer, request, said)
-    if 400 <= answer.status < 500 and not isinstance(error, Unavailable):
-        for text, kind in _TEXTS:
-            if text in said:
-                return kind(str(error))
-    return error
+    meant = next((kind for text, kind in _TEXTS if text in said), None)
+    plain_no = 400 <= answer.status < 500 and not isinstance(error, Unavailable)
+    if meant is not None and (plain_no or (meant is Refused and answer.status == 503)):
+        return meant(str(error))
+    return Gone(str(error)) if answer.status == 404 else error
 
 
 def stranger(answer: HttpAnswer, request: str) -> BadAnswer:
