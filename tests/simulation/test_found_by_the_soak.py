@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 from rollguard.core import events as ev
+from rollguard.core.model import Mode
 from tests.simulation.siege import QUICK, Siege, besiege
 from tests.simulation.stage import BAD, FINE, GOOD, GUARD
 
@@ -156,3 +158,17 @@ def test_a_wave_does_not_go_on_where_the_journal_failed_for_one_of_its_machines(
         await siege.ended()
 
     assert besiege(story, machines=10).stage.digests == {GOOD.digest}
+
+
+def test_what_a_person_began_is_tidied_up_though_the_guard_itself_only_observes() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.stage.deploy(BAD)
+        await asyncio.sleep(15)
+        siege.trouble.outage(60.0, "row patch", status=504)
+        siege.trouble.on("update", times=math.inf, status=422)
+        await siege.acts.rollback("alice", "by hand", None, (), dry_run=False)
+        await siege.ended()
+        assert siege.stage.app.releases[2].in_progress
+
+    after = besiege(story, replace(QUICK, mode=Mode.OBSERVE), settle_s=120)
+    assert after.rows == [(3, "failed")]

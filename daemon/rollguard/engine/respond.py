@@ -278,7 +278,7 @@ class Responder:
         if goal is None or now < self._tidy_at:
             return
         self._tidy_at, self._tidied = now + TIDY_EVERY_S, (goal.incident, self._tries(goal) + 1)
-        if mode is Mode.OBSERVE:
+        if mode is Mode.OBSERVE and goal.trigger not in BY_PEOPLE:
             return
         status = "complete" if goal.outcome == "restored" else "failed"
         row = ReleaseRow(self._platform, Steps(self._record, self._clock, goal))
