@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from rollguard.errors import Refused, Unavailable
 from rollguard.ports import Transport, Vitals
 
 FOR_S_MAX = 24 * 3600.0
+LOOKS_MAX, RETRY_S_MAX = 4, 5.0
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ async def record_target(
     failed: list[Refused] = []
     platform = platform_of(policy, transport, environ, clock)
     record = Record(MemoryJournal(), {}, Vitals())
-    await platform.snapshot()
+    await _patiently(platform.snapshot)
     with RecordingFile(path, policy, clock.now()) as file:
 
         def on_reading(reading: Reading) -> None:
@@ -70,7 +71,7 @@ async def record_target(
             saved.machines = len(look.machines)
 
         watch = Watch(policy, platform, record, clock, Vitals(), on_reading)
-        await _look(watch, on_machines)
+        await _patiently(lambda: _look(watch, on_machines))
         loops = polls(watch, record, clock, build_sources(policy, transport, environ))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(loop(), name=name) for name, loop in loops.items()]
@@ -84,6 +85,20 @@ async def record_target(
     if failed and not saved.full:
         raise failed[0]
     return saved
+
+
+async def _patiently(look: Callable[[], Awaitable[object]]) -> None:
+    """Look; where the platform only asks for patience, it gets some."""
+    for _ in range(LOOKS_MAX - 1):
+        try:
+            await look()
+        except Unavailable as error:
+            if error.retry_after_s is None:
+                raise
+            await asyncio.sleep(min(error.retry_after_s, RETRY_S_MAX))
+        else:
+            return
+    await look()
 
 
 async def _look_forever(watch: Watch, on_machines: Callable[[Look], None]) -> None:
