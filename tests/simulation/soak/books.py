@@ -38,6 +38,8 @@ class Goal:
     updates: Counter[str] = field(default_factory=Counter)
     """Updates that the platform accepted, by machine."""
     updated_at: dict[str, float] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    """The instances that the updates made."""
     was_well: set[str] = field(default_factory=set)
     """Machines that served when they were taken down."""
     settled: dict[str, float] = field(default_factory=dict)

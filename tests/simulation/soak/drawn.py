@@ -123,7 +123,7 @@ def draw(seed: int) -> Drawn:
         proven=dice.random() < 0.92,
         mode=dice.choices((Mode.ENFORCE, Mode.PAGE, Mode.OBSERVE), (88, 6, 6))[0],
         lock=dice.choices(("", "migration", "pause", "hold"), (82, 6, 6, 6))[0],
-        traffic=candidate == "some errors" or dice.random() < 0.1,
+        traffic=candidate == "some errors" or dice.random() < 0.05,
         control=dice.random() < 0.2,
         go_on_unclear=dice.random() < 0.4,
         restart_sick=dice.random() < 0.1,

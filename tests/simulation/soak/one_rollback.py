@@ -84,7 +84,7 @@ class OneRollback(Promise):
         self.holds(write.digest != goal.event.candidate, "the guard installs the candidate again")
         self.holds(write.digest == goal.event.target, "the guard installs another image than the target")
         self._looked_again(goal, write)
-        since, why = self._others_since(goal)
+        since, why = self._others_since(goal, write)
         intent = self.books.intended("update", write.machine)
         if intent is None:
             return
@@ -105,11 +105,11 @@ class OneRollback(Promise):
         self.holds(asked.get("rows", -math.inf) >= newest, "the releases were not read again before the next machine")
         self.holds(asked.get("list", -math.inf) >= newest, "the machines were not read again before the next one")
 
-    def _others_since(self, goal: Goal) -> tuple[dict[str, float], dict[str, str]]:
+    def _others_since(self, goal: Goal, write: Write) -> tuple[dict[str, float], dict[str, str]]:
         """Since when whoever wins against the guard is there, by what shows it."""
         since: dict[str, float] = {}
         rows = [at for at, row in self.truth.foreign_rows if row.version > goal.event.after_version]
-        changed = [at for m, at in self.truth.foreign_change.items() if at > goal.at and m in goal.event.instances]
+        changed = [at for m, at in self.truth.foreign_change.items() if at > goal.at and _differs(m, goal, write)]
         held = [
             self.truth.foreign_lease.get(m.id, math.inf)
             for m in self.truth.managed
@@ -130,3 +130,13 @@ class OneRollback(Promise):
             "person": "a person paused the guard",
         }
         return since, why
+
+
+def _differs(machine: str, goal: Goal, write: Write) -> bool:
+    """Whether a machine of the goal is another version than it was, or than the guard made of it: the platform may have
+    put back what somebody changed.
+    """
+    if machine not in goal.event.instances:
+        return False
+    is_now = write.before.instance if write.before and machine == write.machine else write.instances.get(machine, "")
+    return is_now not in {goal.event.instances[machine], goal.made.get(machine), ""}

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollguard.localfly import leases
@@ -53,6 +53,8 @@ class Write:
     digest: str = ""
     row: Release | None = None
     status: str = ""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """What version each machine was then."""
 
     @property
     def machine(self) -> str:
@@ -121,6 +123,10 @@ class Truth:
     def ill_lately(self) -> int:
         """How often the app was seen to be ill in the last minutes."""
         return sum(at >= now() - WINDOW_S for at in self.ill)
+
+    def users_suffer(self) -> bool:
+        """Whether a machine that users are sent to answers them badly now."""
+        return any(m.image.behaviour.error_share > 0.0 and m.id in self.well_since for m in self.app.machines.values())
 
     # -- what is ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +232,14 @@ class WatchedWorld(World):
     def _wrote(self, caller: Caller, kind: str, before: Seen | None, **more: Any) -> None:
         at = now()
         write = Write(
-            at=at, sent_at=SENT_AT.get(at), owner=caller.owner, kind=kind, before=before, nonce=caller.nonce, **more
+            at=at,
+            sent_at=SENT_AT.get(at),
+            owner=caller.owner,
+            kind=kind,
+            before=before,
+            nonce=caller.nonce,
+            instances={m.id: m.instance_id for m in self._truth.app.machines.values()},
+            **more,
         )
         if caller.owner == GUARD:
             self._truth.last_write_at = at

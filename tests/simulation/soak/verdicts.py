@@ -20,7 +20,8 @@ class NoDataIsNoEvidence(Promise):
     def event(self, event: ev.Event) -> None:
         match event:
             case ev.GoalSet(by="rollguard"):
-                self.holds(self.truth.ill_lately() >= 2, "a rollback although nothing was ill")
+                ill = self.truth.ill_lately() >= 2 or (self.scene.drawn.traffic and self.truth.users_suffer())
+                self.holds(ill, "a rollback although nothing was ill")
             case ev.StepDone(kind="update", phase="healthy"):
                 self._was_well(event.machine)
             case ev.GoalEnded(outcome="restored"):

@@ -64,6 +64,7 @@ class NeverBlindly(Promise):
                 goal.updates[write.machine] == 1 or put_back, f"machine {write.machine} is updated twice for one goal"
             )
             goal.updated_at[write.machine] = write.at
+            goal.made[write.machine] = write.instance
             if write.before.healthy:
                 goal.was_well.add(write.machine)
         elif write.kind == "row create" and write.row is not None:
