@@ -136,3 +136,24 @@ def test_the_candidate_is_the_running_digest_that_appeared_last() -> None:
 def test_there_is_no_candidate_where_nothing_known_runs() -> None:
     assert newest_running(a_snapshot(a_machine("m1", "")), (GOOD, BAD)) is None
     assert newest_running(a_snapshot(a_machine("m1", BAD)), (GOOD,)) is None
+
+
+def test_a_crash_that_the_last_look_did_not_show_came_after_it_whatever_the_platforms_clock_says() -> None:
+    seen = after(a_machine(), a_machine(exits=(a_crash(NOON - 600),)))
+    assert [e.at for e in seen.exits] == [NOON - LOOK]
+    ahead = after(a_machine(), a_machine(exits=(a_crash(NOON + 600),)))
+    assert [e.at for e in ahead.exits] == [NOON]
+    punctual = after(a_machine(), a_machine(exits=(a_crash(NOON - 3),)))
+    assert [e.at for e in punctual.exits] == [NOON - 3]
+
+
+def test_a_crash_keeps_the_date_that_it_was_given_when_it_was_first_seen() -> None:
+    crashed = a_machine(exits=(a_crash(NOON - 600),))
+    first = track({"m1": after(None, a_machine())}, a_snapshot(crashed), NOON - LOOK, NOON)
+    later = track(first, a_snapshot(crashed), NOON, NOON + LOOK)
+    assert later["m1"].exits == first["m1"].exits != crashed.exits
+
+
+def test_crashes_of_before_the_first_look_keep_the_platforms_date() -> None:
+    (tenure,) = track({}, a_snapshot(a_machine(exits=(a_crash(NOON - 600),))), None, NOON).values()
+    assert [e.at for e in tenure.exits] == [NOON - 600]

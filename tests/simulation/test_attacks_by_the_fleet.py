@@ -49,6 +49,20 @@ def test_a_crash_loop_is_ended_even_where_the_platform_gave_up_restarting(
     assert {m.state for m in after.stage.app.machines.values()} == {"started"}, "restored, and nobody serves"
 
 
+def test_a_crash_loop_is_seen_by_a_guard_whose_clock_is_ten_minutes_ahead_of_the_platforms() -> None:
+    async def story(siege: Siege) -> None:
+        await siege.die()
+        siege.stage.watches.skew_s = 600.0
+        siege.rise()
+        await asyncio.sleep(30)
+        await siege.stage.deploy(DYING)
+        await siege.ended()
+
+    policy = replace(QUICK, rules=(CRASHES,), verify=replace(QUICK.verify, require=()))
+    after = besiege(story, policy, images=(GOOD, BAD, FINE, DYING), settle_s=90)
+    assert after.stage.digests == {GOOD.digest}, after.pages
+
+
 def test_a_restored_image_that_crashes_stops_the_rollback_at_the_first_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     def the_good_one_dies(behaviour: Behaviour) -> tuple[float, int] | None:
         return (1.0, 1) if behaviour == GOOD.behaviour else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollguard.core.model import Exit, Machine, Snapshot
 
@@ -15,6 +15,8 @@ class Tenure:
     ``since`` is the platform's start of the process. Where that is earlier than the last look, at which the machine
     was still another instance or not started, it is the present look: a clock that runs behind must not lend the old
     release's readings to the new one.
+
+    ``exits`` are dated by the guard's clock as far as it saw them come; ``told`` are the same by the platform's.
     """
 
     machine: str
@@ -25,6 +27,7 @@ class Tenure:
     started: bool
     started_at: float | None
     exits: tuple[Exit, ...] = ()
+    told: tuple[Exit, ...] = ()
     resting: bool = False
     routable: bool = True
     cordoned: bool = False
@@ -80,7 +83,8 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         digest_since=before.digest_since if before is not None and same_digest else since,
         started=machine.started,
         started_at=machine.started_at,
-        exits=machine.exits,
+        exits=_dated(before, machine, last_look_at, now),
+        told=machine.exits,
         resting=machine.state in {"stopped", "suspended"} and not machine.crashed,
         routable=machine.healthy_routable,
         cordoned=machine.cordoned,
@@ -93,6 +97,16 @@ def _new_life(before: Tenure | None, machine: Machine, last_look_at: float | Non
         return min(started_at, now)
     # A start before the last look that still showed the old life: that clock runs behind, only now is certain.
     return now if before is not None else last_look_at
+
+
+def _dated(before: Tenure | None, machine: Machine, last_look_at: float | None, now: float) -> tuple[Exit, ...]:
+    """What the last look did not show came after it, whatever the platform's clock says: else crashes would fall out
+    of every window of a guard whose clock runs ahead.
+    """
+    if before is None or last_look_at is None:
+        return machine.exits
+    known = dict(zip(before.told, before.exits, strict=True))
+    return tuple(known.get(e) or replace(e, at=min(max(e.at, last_look_at), now)) for e in machine.exits)
 
 
 def view(tenures: Mapping[str, Tenure], candidate: str, *, whole_since: float, deploying: bool) -> View:
