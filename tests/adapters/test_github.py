@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollguard.adapters.notify.github import GitHubNotifier, wait_of
+from rollguard.adapters.github import wait_of
+from rollguard.adapters.notify.github import GitHubNotifier
 from rollguard.adapters.notify.issues import body_of, fenced, key_of, title_of
 from rollguard.core.channels import GitHubIssue
 from rollguard.core.pages import Kind, Page, Severity

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from rollguard.adapters import github
 from rollguard.adapters.executors.runs import Run, begun_by, link_of, run_of
 from rollguard.adapters.http import excerpt, server_now
-from rollguard.adapters.notify.github import API_VERSION, wait_of
 from rollguard.adapters.secrets import read_secret
 from rollguard.core.executors import Workflow
 from rollguard.core.order import Begun, Order, Progress, Work
 from rollguard.errors import BadAnswer, Conflict, GuardError, Refused, Unavailable
 from rollguard.ports import Clock, HttpAnswer, Transport
 
-TIMEOUT_S = 10.0
 BYTES_MAX = 8 << 20
 RUNS_READ = 50
 EARLIER_S = 2.0
@@ -121,20 +120,15 @@ class GitHubDelegate:
         return f", in {', '.join(names)}" if names else ""
 
     async def _call(self, method: str, path: str, body: Any, taken: Sequence[int]) -> HttpAnswer:
-        repo = "/".join(quote(part, safe="") for part in self._settings.repo.split("/"))
-        token = read_secret(self._settings.token, self._environ)
-        answer = await self._transport.request(
+        answer = await github.request(
+            self._transport,
             method,
-            f"{self._settings.url.rstrip('/')}/repos/{repo}/actions{path}",
-            headers={
-                "Accept": "application/vnd.github+json",
-                "X-GitHub-Api-Version": API_VERSION,
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-            },
-            body=None if body is None else json.dumps(body).encode(),
-            timeout_s=TIMEOUT_S,
-            max_bytes=BYTES_MAX,
+            self._settings.url,
+            self._settings.repo,
+            f"/actions{path}",
+            read_secret(self._settings.token, self._environ),
+            body,
+            BYTES_MAX,
         )
         if answer.status not in taken:
             raise self._error(answer)
@@ -142,7 +136,7 @@ class GitHubDelegate:
 
     def _error(self, answer: HttpAnswer) -> GuardError:
         """What the catcher should do: wait where it is a limit or GitHub's own trouble, else ask a person."""
-        wait_s = wait_of(answer) if answer.status in {403, 429} or answer.status >= 500 else None
+        wait_s = github.wait_of(answer) if answer.status in {403, 429} or answer.status >= 500 else None
         hint = {
             401: " (is the token valid?)",
             403: " (may the token write to actions?)",

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from rollguard.adapters.http import excerpt, retry_after_s, server_now
+from rollguard.adapters import github
+from rollguard.adapters.http import excerpt
 from rollguard.adapters.notify.answers import must_be_taken, secret_of
 from rollguard.adapters.notify.issues import (
     FOLLOW_UP_LABEL,
@@ -29,15 +30,11 @@ from rollguard.ports import HttpAnswer, Transport
 KINDS = frozenset({Kind.ALERT, Kind.ACKNOWLEDGE, Kind.FOLLOW_UP})
 URGENT = frozenset({Severity.CRITICAL, Severity.ERROR})
 """What is wrong with the app, and so may be what somebody else has opened an issue about."""
-API_VERSION = "2022-11-28"
-TIMEOUT_S = 10.0
 PAGES_MAX = 3
 PER_PAGE = 100
 BYTES_MAX = 16 << 20
 """Of one answer: a hundred issues as long as they may be."""
 CLOCKS_APART_S = 3600.0
-WAIT_S = 60.0
-"""What GitHub asks for where a limit is hit and it does not say until when."""
 GONE = (404, 410)
 
 
@@ -120,20 +117,15 @@ class GitHubNotifier:
         return issues
 
     async def _call(self, method: str, path: str, body: Json | None, taken: Sequence[int]) -> HttpAnswer:
-        repo = "/".join(quote(part, safe="") for part in self._settings.repo.split("/"))
-        token = secret_of(self._settings.token, self._environ)
-        answer = await self._transport.request(
+        answer = await github.request(
+            self._transport,
             method,
-            f"{self._settings.url.rstrip('/')}/repos/{repo}/issues{path}",
-            headers={
-                "Accept": "application/vnd.github+json",
-                "X-GitHub-Api-Version": API_VERSION,
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-            },
-            body=None if body is None else json.dumps(body).encode(),
-            timeout_s=TIMEOUT_S,
-            max_bytes=BYTES_MAX,
+            self._settings.url,
+            self._settings.repo,
+            f"/issues{path}",
+            secret_of(self._settings.token, self._environ),
+            body,
+            BYTES_MAX,
         )
         if answer.status not in taken:
             self._complain(answer)
@@ -146,7 +138,7 @@ class GitHubNotifier:
             return
         said = excerpt(answer.body[:1000].decode(errors="replace"), 200)
         advice = " (is there such a repository, and may the token see its issues?)" if answer.status == 404 else ""
-        raise Unavailable(f"HTTP {answer.status}: {self.name}: {said}{advice}", retry_after_s=wait_of(answer))
+        raise Unavailable(f"HTTP {answer.status}: {self.name}: {said}{advice}", retry_after_s=github.wait_of(answer))
 
     def _json(self, answer: HttpAnswer) -> Any:
         try:
@@ -159,16 +151,3 @@ class GitHubNotifier:
         if not isinstance(listed, list):
             raise Unavailable(f"{self.name} did not answer with a list")
         return listed
-
-
-def wait_of(answer: HttpAnswer) -> float | None:
-    """The seconds until GitHub's limits let us in again; None where it is not a limit that stops us."""
-    asked = retry_after_s(answer.headers)
-    if asked is not None:
-        return asked
-    if answer.headers.get("x-ratelimit-remaining") == "0":
-        until = answer.headers.get("x-ratelimit-reset", "")
-        if until.isascii() and until.isdecimal():
-            return max(float(until[:12]) - server_now(answer.headers), 1.0)
-        return WAIT_S
-    return WAIT_S if answer.status == 429 or b"secondary rate limit" in answer.body else None
