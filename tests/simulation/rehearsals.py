@@ -13,8 +13,9 @@ from rollguard.core.drill import Drill
 from rollguard.core.pages import Severity
 from rollguard.core.policy import Policy
 from rollguard.core.rehearsal import Wish
+from rollguard.core.signals import HttpSignal, Scope
 from rollguard.engine.rehearse import Rehearsal, Rehearse
-from rollguard.localfly.images import Image
+from rollguard.localfly.images import Behaviour, Image
 from tests.simulation.siege import CHECK, QUICK, Aftermath, Siege
 from tests.simulation.stage import APP, BAD, FINE, GOOD, GUARD, Stage
 from tests.virtual_time import run, wall_clock
@@ -22,6 +23,17 @@ from tests.virtual_time import run, wall_clock
 ONE, ALL = Wish(), Wish(whole=True)
 BRISK = replace(QUICK, rollback=replace(QUICK.rollback, wait_timeout_s=40.0))
 """As in the siege, and a machine that does not get well is given up soon."""
+NONE = {"rollguard.migration": "none"}
+SICK = Image.build(f"registry.fly.io/{APP}:deployment-SICK", Behaviour(health_fails=True), labels=NONE)
+SOUR = Image.build(f"registry.fly.io/{APP}:deployment-SOUR", Behaviour(error_share=1.0), labels=NONE)
+DYING = Image.build(f"registry.fly.io/{APP}:deployment-DYING", Behaviour(crash_after_s=2.0), labels=NONE)
+BY_MACHINE = replace(
+    BRISK,
+    signals=tuple(
+        replace(s, scopes=frozenset({Scope.MACHINE})) if isinstance(s, HttpSignal) else s for s in BRISK.signals
+    ),
+)
+"""Every machine is probed, and one that fails alone is paged as sick."""
 Story = Callable[[Siege], Awaitable[object]]
 
 
@@ -35,6 +47,11 @@ async def begun(siege: Siege, wish: Wish = ONE) -> str:
     answer = await drill(siege, wish)
     assert not answer.refusals, answer.refusals
     return answer.machines[0]
+
+
+async def one(siege: Siege) -> None:
+    await begun(siege)
+    await over(siege)
 
 
 def newest(siege: Siege) -> Drill | None:
@@ -85,13 +102,7 @@ def rehearsed(
                 await story(siege)
                 await asyncio.sleep(settle_s)
             finally:
-                tasks = [siege.task, *siege.others]
-                for task in tasks:
-                    task.cancel()
-                ends = await asyncio.gather(*tasks, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, Exception):
-                    raise end
+                await siege.end()
             return Aftermath(await stage.history(), await stage.state(), stage)
 
     after = run(scene())

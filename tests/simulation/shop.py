@@ -215,13 +215,7 @@ def open_shop(
                 await story(shop)
                 await asyncio.sleep(calm_s)
             finally:
-                tasks = [shop.task, *shop.others]
-                for task in tasks:
-                    task.cancel()
-                ends = await asyncio.gather(*tasks, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, Exception):
-                    raise end
+                await shop.end()
             return Books(await stage.history(), await stage.state(), stage)
 
     return run(scene())

@@ -77,6 +77,15 @@ class Siege:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
+    async def end(self) -> None:
+        """Everybody goes home; whatever went wrong for one of them is raised."""
+        tasks = [self.task, *self.others]
+        for task in tasks:
+            task.cancel()
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(end, Exception):
+                raise end
+
     def rise(self, policy: Policy | None = None, limit: Mode = Mode.ENFORCE) -> None:
         """The next life, on the same disk."""
         self.life, self.guard, start = self.stage.born(policy or self.policy, limit)
@@ -263,13 +272,7 @@ def besiege(
                 await story(siege)
                 await asyncio.sleep(settle_s)
             finally:
-                tasks = [siege.task, *siege.others]
-                for task in tasks:
-                    task.cancel()
-                ends = await asyncio.gather(*tasks, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, Exception):
-                    raise end
+                await siege.end()
             return Aftermath(await stage.history(), await stage.state(), stage)
 
     after = run(scene())
