@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollguard.core.events import Event
+from rollguard.core.frozen import made
 
 EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
 
@@ -30,15 +31,8 @@ def from_json(data: Mapping[str, Any]) -> Event:
     cls = EVENTS.get(str(data.get("event")))
     if cls is None:
         raise ValueError(f"unknown event {data.get('event')!r}")
-    known, tuples = _fields(cls.__name__)
-    values = dict(data)
-    del values["event"]
-    if not values.keys() <= known:  # a newer guard wrote it
-        values = {name: value for name, value in values.items() if name in known}
-    for name in tuples:
-        if name in values:
-            values[name] = tuple(values[name])
-    return cls(**values)
+    lists = [name for name in _tuples(cls.__name__) if name in data]
+    return made(cls, {**data, **{name: tuple(data[name]) for name in lists}} if lists else data)
 
 
 def _plain(value: Any) -> Any:
@@ -48,12 +42,10 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _fields(kind: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The fields of a kind of event, and those of them that are tuples (lists in JSON)."""
-    cls = EVENTS[kind]
-    hints = typing.get_type_hints(cls)
-    names = frozenset(f.name for f in dataclasses.fields(cls))
-    return names, frozenset(name for name in names if _is_tuple(hints[name]))
+def _tuples(kind: str) -> tuple[str, ...]:
+    """The fields of a kind of event that are tuples (lists in JSON)."""
+    hints = typing.get_type_hints(EVENTS[kind])
+    return tuple(f.name for f in dataclasses.fields(EVENTS[kind]) if _is_tuple(hints[f.name]))
 
 
 def _is_tuple(hint: Any) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rollguard.core.events import StepDone, StepIntended
+from rollguard.core.frozen import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

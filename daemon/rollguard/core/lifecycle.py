@@ -7,7 +7,7 @@ digest, decided then"), never a plan: what to do next is worked out from what th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollguard.core import drill as drills
@@ -15,6 +15,7 @@ from rollguard.core import events as ev
 from rollguard.core.digests import DigestRecord as DigestRecord
 from rollguard.core.digests import place_of
 from rollguard.core.drill import Drill, Proof
+from rollguard.core.frozen import replace
 from rollguard.core.goal import Goal as Goal
 from rollguard.core.goal import Update as Update
 from rollguard.core.goal import after_intent, after_step
