@@ -124,7 +124,29 @@ def held(answer: dict[str, Any], args: argparse.Namespace) -> int:
     return PROBLEM
 
 
-def follow(args: argparse.Namespace, seen: int, what: str, end: Callable[[Event], int | None]) -> int:
+def through_the_guard(
+    args: argparse.Namespace,
+    verb: str,
+    ask: dict[str, Any],
+    settled: Callable[[dict[str, Any], argparse.Namespace], int | None],
+    end: Callable[[Event, dict[str, Any]], int | None],
+    what: str,
+) -> int:
+    """Plan, ask, let the running guard act, and tell its steps until ``end`` has an exit code for one.
+
+    ``end`` also gets the guard's answer; ``what`` becomes of it where the guard is gone.
+    """
+    code = settled(asking.asked(args.data, verb, ask | {"dry_run": True}, args.by), args)
+    if code is not None:
+        return code
+    seen = asking.journal(args.data, args.target)[-1].seq
+    answer = asking.asked(args.data, verb, ask, args.by)
+    if answer["refusals"]:  # the world moved while a person was asked
+        return held(answer, args)
+    return _follow(args, seen, what, lambda event: end(event, answer))
+
+
+def _follow(args: argparse.Namespace, seen: int, what: str, end: Callable[[Event], int | None]) -> int:
     """Tell what the guard writes down after ``seen`` until ``end`` has an exit code, as long as the guard is there."""
     silent_since = time.monotonic()
     while True:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rollguard.app.options import CannotStart
-from rollguard.cli import asking, byhand
+from rollguard.cli import byhand
 from rollguard.cli import show as screen
 from rollguard.cli.parser import DONE, PROBLEM, USAGE, Parser, complain, version_number
 from rollguard.core.events import DrillEnded, Event, Recorded
@@ -47,19 +47,12 @@ def drill(argv: Sequence[str], about: str) -> int:
 
 def _through_the_guard(args: argparse.Namespace, wish: Wish) -> int:
     ask = {"target": args.target, "reason": args.reason, **asdict(wish), "overrides": list(wish.overrides)}
-    code = _settled(asking.asked(args.data, "drill", ask | {"dry_run": True}, args.by), args)
-    if code is not None:
-        return code
-    seen = asking.journal(args.data, args.target)[-1].seq
-    answer = asking.asked(args.data, "drill", ask, args.by)
-    if answer["refusals"]:  # the world moved while a person was asked
-        return byhand.held(answer, args)
 
-    def end(event: Event) -> int | None:
-        mine = isinstance(event, DrillEnded) and event.drill == answer["drill"]
-        return _end(event, args.output) if mine and isinstance(event, DrillEnded) else None
+    def end(event: Event, answer: dict[str, Any]) -> int | None:
+        return _end(event, args.output) if isinstance(event, DrillEnded) and event.drill == answer["drill"] else None
 
-    return byhand.follow(args, seen, "its next life puts back what the drill took away, or pages", end)
+    what = "its next life puts back what the drill took away, or pages"
+    return byhand.through_the_guard(args, "drill", ask, _settled, end, what)
 
 
 async def _alone(args: argparse.Namespace, wish: Wish) -> int:

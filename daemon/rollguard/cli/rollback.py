@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rollguard.app.options import CannotStart, Wanted
-from rollguard.cli import asking, byhand
+from rollguard.cli import byhand
 from rollguard.cli import show as screen
 from rollguard.cli.parser import DONE, PROBLEM, USAGE, Parser, complain, version_number
 from rollguard.core.events import Event, GoalEnded, Recorded
@@ -37,19 +37,13 @@ def rollback(argv: Sequence[str], about: str) -> int:
 
 def _through_the_guard(args: argparse.Namespace, wanted: Wanted) -> int:
     ask = {"target": args.target, **asdict(wanted), "overrides": list(wanted.overrides)}
-    code = _settled(asking.asked(args.data, "rollback", ask | {"dry_run": True}, args.by), args)
-    if code is not None:
-        return code
-    seen = asking.journal(args.data, args.target)[-1].seq
-    answer = asking.asked(args.data, "rollback", ask, args.by)
-    if answer["refusals"]:  # the world moved while a person was asked
-        return byhand.held(answer, args)
 
-    def end(event: Event) -> int | None:
+    def end(event: Event, _: dict[str, Any]) -> int | None:
         verifies = "the guard now verifies it: rollguard show"
         return _end(event, verifies, args.output) if isinstance(event, GoalEnded) else None
 
-    return byhand.follow(args, seen, "its next life finishes the rollback, or abandons it and pages", end)
+    what = "its next life finishes the rollback, or abandons it and pages"
+    return byhand.through_the_guard(args, "rollback", ask, _settled, end, what)
 
 
 async def _alone(args: argparse.Namespace, wanted: Wanted) -> int:
