@@ -292,3 +292,12 @@ def test_a_young_machine_beside_dead_ones_is_not_known_to_be_dead() -> None:
     view = a_view(cohort=(a_tenure("m1"), a_tenure("m2", since=NOON - 2)), whole_since=LIFE)
     found = finding(readings("fail fail fail"), view=view, edge="fail fail fail")
     assert (found.state, found.trigger) == (FIRING, Trigger.ABSOLUTE)
+
+
+def test_a_machine_that_was_sick_before_does_not_date_the_release_back() -> None:
+    alone = finding(*fleet("fail fail fail fail fail fail", "ok", "ok", "ok"))
+    assert alone.blame is Blame.MACHINE
+    half = finding(*fleet("fail fail fail fail fail fail", "ok fail fail fail", "ok", "ok"))
+    assert half.firing
+    assert half.blame is Blame.RELEASE
+    assert half.since == finding(*fleet("ok fail fail fail", "ok fail fail fail", "ok", "ok")).since

@@ -172,3 +172,15 @@ def test_what_a_person_began_is_tidied_up_though_the_guard_itself_only_observes(
 
     after = besiege(story, replace(QUICK, mode=Mode.OBSERVE), settle_s=120)
     assert after.rows == [(3, "failed")]
+
+
+def test_a_clock_that_jumps_while_nobody_sees_the_machines_makes_no_rule_older_than_the_release() -> None:
+    async def story(siege: Siege) -> None:
+        siege.trouble.outage(45.0, "list")
+        await siege.stage.deploy(BAD)
+        await siege.until(lambda: any(f.firing for f in siege.guard.findings), 40.0)
+        siege.stage.watches.skew_s = 198.0
+        await siege.ended()
+
+    after = besiege(story)
+    assert after.outcomes == ["restored"]

@@ -137,7 +137,10 @@ def _by_quorum(
     need = quorum(rule, view, len(members))
     limit = getattr(condition, "limit", None)
 
-    def finding(state: RuleState, sentence: str, blame: Blame = Blame.RELEASE, who: Sequence[Answer] = ()) -> Finding:
+    def finding(
+        state: RuleState, sentence: str, blame: Blame = Blame.RELEASE, who: Sequence[Answer] = (), agree: int = 1
+    ) -> Finding:
+        times = sorted(a.since for a in who if a.since is not None)
         return Finding(
             rule=rule,
             state=state,
@@ -146,7 +149,9 @@ def _by_quorum(
             limit=limit,
             blame=blame,
             machines=tuple(a.subject for a in who if a.subject != EDGE),
-            since=min((a.since for a in who if a.since is not None), default=None),
+            since=times[min(agree, len(times)) - 1]
+            if times
+            else None,  # one that failed long before is one sick machine
         )
 
     if members and len(breaching) >= need:
@@ -155,9 +160,14 @@ def _by_quorum(
         if others and alike * len(members) >= len(breaching) * len(others):
             words = _words(condition, breaching)
             return finding(
-                RuleState.FIRING, f"old and new machines alike: {words}: not the release", Blame.EVERYONE, breaching
+                RuleState.FIRING,
+                f"old and new machines alike: {words}: not the release",
+                Blame.EVERYONE,
+                breaching,
+                need,
             )
-        return finding(RuleState.FIRING, f"{_words(condition, breaching)} on {_of(breaching, members)}", who=breaching)
+        where = _of(breaching, members)
+        return finding(RuleState.FIRING, f"{_words(condition, breaching)} on {where}", who=breaching, agree=need)
     sick_share = len(breaching) / max(1, len(members))
     if (
         edge is not None

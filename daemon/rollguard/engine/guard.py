@@ -278,7 +278,7 @@ class Guard:
             return
         self.clock.reanchor()
         now = self.clock.now()
-        self.watch.forget()
+        self.watch.forget(drift_s)
         self._clean_since = self._calm_since = None
         longest = max((s.every_s for s in self.policy.signals), default=10.0)
         self._suspended_until = now + min(3 * longest, SUSPENDED_S_MAX)
@@ -298,7 +298,7 @@ class Guard:
             self._quiet_since = now
         if self.around is not None:
             self.around.tell_neighbours(_in_trouble_since(findings))
-        self.watch.firing = {f.rule.name: f.since for f in findings if f.firing}
+        self.watch.firing = {f.rule.name: f.since for f in findings if f.firing and f.blame is not Blame.MACHINE}
         self.watch.want_leases = any(f.state in {RuleState.FIRING, RuleState.PENDING} for f in findings)
         self._vitals.blind = tuple(f.rule.name for f in findings if f.state is RuleState.BLIND)
         await self.record.add(

@@ -55,6 +55,7 @@ class Watch:
         """How often the clock was put right: what was asked before that has times that mean nothing now."""
         self.alive_since = clock.now()
         self.snapshot: Snapshot | None = None
+        self._looked_at: float | None = None
         self.tenures: dict[str, Tenure] = {}
         self.whole_since = clock.now()
         self.deploy: Deploy | None = None
@@ -70,11 +71,17 @@ class Watch:
         self.windows = Windows(horizon_s(policy))
         self.windows.take_over(kept)
 
-    def forget(self) -> None:
-        """After a clock jump nothing that was read can be dated any more."""
+    def forget(self, by_s: float) -> None:
+        """The clock jumped ahead by ``by_s``: nothing that was read can be dated any more.
+
+        What fires since before the last look still does so: else each rule would seem older than a release that comes
+        to light next, and nobody would act on it.
+        """
         self._anchor += 1
         self.windows.clear()
         self.tenures, self.snapshot = {}, None
+        self._looked_at = None if self._looked_at is None else self._looked_at + by_s
+        self.firing = {name: None if since is None else since + by_s for name, since in self.firing.items()}
         self.alive_since = self.whole_since = self._clock.now()
 
     async def poll(self, source: SignalSource) -> Never:
@@ -135,12 +142,13 @@ class Watch:
         digests_before = {t.digest for t in self.present.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
         self.snapshot = snapshot
+        older, self._looked_at = self._older_than(self._looked_at), snapshot.at
         self._vitals.last_snapshot_at = now
         digests = {t.digest for t in self.present.values() if t.started}
         if digests != digests_before or len(digests) > 1:
             self.whole_since = now if len(digests) > 1 or digests_before else self.whole_since
         deploy, self._quiet = in_progress(snapshot, self._own_goal(), self._quiet, now)
-        await self._record.add(*self._changes(snapshot, deploy, before, now))
+        await self._record.add(*self._changes(snapshot, deploy, older, now))
         self.deploy = deploy
 
     @property
@@ -160,7 +168,7 @@ class Watch:
         incident, drill = self._record.state.incident, self._record.state.drill
         return incident.goal if incident and incident.goal else drill.newest_goal if drill else None
 
-    def _changes(self, snapshot: Snapshot, deploy: Deploy | None, before: float | None, now: float) -> list[Event]:
+    def _changes(self, snapshot: Snapshot, deploy: Deploy | None, older: tuple[str, ...], now: float) -> list[Event]:
         state = self._record.state
         events: list[Event] = []
         new: dict[str, Machine] = {}
@@ -175,7 +183,7 @@ class Watch:
                     image_ref=machine.image_ref,
                     version=machine.release_version,
                     labels=dict(machine.labels),
-                    born_into=self._older_than(before),
+                    born_into=older,
                     first_sight=not state.digests,
                     by_guard=machine.incident is not None,
                 )

@@ -47,8 +47,8 @@ class TheFloor(Promise):
         )
 
     def _turned_unseen(self, machine: str, known: Mapping[tuple[str, str], float]) -> bool:
-        """Whether it got well or ill since the guard looked, and not by the guard's own hand."""
-        turned = self.truth.turned_at.get(machine, -math.inf)
+        """Whether it got well or ill, or woke up, since the guard looked, and not by the guard's own hand."""
+        turned = max(self.truth.turned_at.get(machine, -math.inf), self.truth.roused_at.get(machine, -math.inf))
         own = self.books.goal.updated_at.get(machine) if self.books.goal else None
         return turned > known.get(("list", ""), -math.inf) and turned != own
 

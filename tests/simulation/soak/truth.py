@@ -76,6 +76,9 @@ class Truth:
         """Since when a machine is started and passes its checks, be it routed to or not."""
         self.turned_at: dict[str, float] = {}
         """When that changed last, or the machine came."""
+        self.roused_at: dict[str, float] = {}
+        """Since when a machine that rested is awake again; not for one that never rested."""
+        self._resting: set[str] = set()
         self.digest_since: dict[str, tuple[str, float]] = {}
         self.all_on: tuple[str, float] = ("", math.inf)
         """The one digest that every managed machine runs, and since when."""
@@ -151,6 +154,11 @@ class Truth:
                 else:
                     del self.well_since[machine.id]
             self._note_sound(machine, at)
+            if not awake(machine):
+                self._resting.add(machine.id)
+            elif machine.id in self._resting:
+                self._resting.discard(machine.id)
+                self.roused_at[machine.id] = at
             digest = machine.image.digest
             if self.digest_since.get(machine.id, ("", 0.0))[0] != digest:
                 self.digest_since[machine.id] = digest, at
