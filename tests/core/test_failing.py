@@ -295,9 +295,9 @@ def test_a_young_machine_beside_dead_ones_is_not_known_to_be_dead() -> None:
 
 
 def test_a_machine_that_was_sick_before_does_not_date_the_release_back() -> None:
-    alone = finding(*fleet("fail fail fail fail fail fail", "ok", "ok", "ok"))
+    alone = finding(*fleet("fail fail fail fail fail fail", "ok", "ok", "ok"), view=a_view(4))
     assert alone.blame is Blame.MACHINE
-    half = finding(*fleet("fail fail fail fail fail fail", "ok fail fail fail", "ok", "ok"))
+    half = finding(*fleet("fail fail fail fail fail fail", "ok fail fail fail", "ok", "ok"), view=a_view(4))
     assert half.firing
     assert half.blame is Blame.RELEASE
-    assert half.since == finding(*fleet("ok fail fail fail", "ok fail fail fail", "ok", "ok")).since
+    assert half.since == finding(*fleet("ok fail fail fail", "ok fail fail fail", "ok", "ok"), view=a_view(4)).since

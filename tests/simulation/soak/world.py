@@ -142,8 +142,9 @@ class Soak:
             self._add(config, launch=False)
         if "unmanaged" in drawn.extras:
             self._add(config, metadata={"owner": "a script"})
-        if "cordoned" in drawn.extras:
-            self.truth.managed[-1].cordoned = True
+        last = self.truth.managed[-1]
+        if "cordoned" in drawn.extras and len(self.truth.peers(last.id)) > 1:  # else all was down before the release
+            last.cordoned = True
         self.truth.changed()
 
     def _add(self, config: Any, *, group: str = "app", launch: bool = True, **but: Any) -> None:
