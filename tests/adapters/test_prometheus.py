@@ -16,7 +16,7 @@ from rollguard.adapters.signals.prometheus_lines import questions
 from rollguard.adapters.signals.registry import build_sources
 from rollguard.core.counters import DIP_MIN
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.signals import Matcher, Selector
+from rollguard.core.signals import Matcher, Selector, Split
 from rollguard.ports import HttpAnswer
 from tests import builders
 from tests.adapters.prometheus_of import (
@@ -91,6 +91,14 @@ def test_increases_come_per_machine_and_are_dated_by_the_samples_own_times() -> 
     readings = asking.counts("m1", "m2", lag_s=20.0, m1_200=160, m1_500=7, m2_200=90)
     assert summary(readings) == {".errors@m1": 4.0, ".requests@m1": 64.0, ".errors@m2": 0.0, ".requests@m2": 40.0}
     assert {(r.since, r.until, r.at) for r in readings} == {(NOON - 5, NOON + 10, NOON + 30)}
+
+
+def test_counters_are_told_apart_by_the_label_that_the_signal_is_split_by() -> None:
+    asking = Asking(signal(split=Split("status", 1)))
+    asking.counts("m1", m1_200=100, m1_500=3)
+    readings = asking.counts("m1", m1_200=160, m1_500=7, m1_503=2)
+    parts = {r.key.removeprefix("traffic."): dict(r.parts) for r in readings}
+    assert parts == {"requests": {"200": 60.0, "": 6.0}, "errors": {"": 6.0}}
 
 
 def test_requests_and_no_series_of_errors_is_0_and_not_a_gap() -> None:

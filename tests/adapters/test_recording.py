@@ -20,7 +20,7 @@ from rollguard.core.recording import Look, Runs
 from rollguard.errors import Refused
 from tests.builders import GOOD, NOON, a_policy, bucketed
 
-LOOK = Look(NOON, {"m1": Runs(GOOD, NOON - 60, True), "m2": Runs(GOOD, NOON - 30, False)})
+LOOK = Look(NOON, {"m1": Runs(GOOD, NOON - 60, True), "m2": Runs(GOOD, NOON - 30, False, "fra")})
 HEADER = json.dumps(
     {"rollguard": "recording", "format": 1, "version": "1", "target": "shop", "policy": "abc", "at": NOON}
 )
@@ -33,6 +33,9 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         Reading(key="traffic.requests", subject=EDGE, at=NOON + 1, gap=GapKind.NO_ANSWER, detail="timeout"),
         bucketed({0.1: 3.0, 1.0: 4.0}, at=NOON + 2),
         Reading(key="traffic.errors", subject="m2", at=NOON + 3, value=0.0, since=NOON, until=NOON + 2),
+        Reading(
+            key="traffic.requests", subject="m2", at=NOON + 3, value=5.0, since=NOON, parts=(("", 2.0), ("/", 3.0))
+        ),
     )
     path = tmp_path / "shop.jsonl"
     with RecordingFile(path, a_policy(hash="abc"), NOON) as file:
@@ -109,6 +112,10 @@ def line(**but: object) -> str:
         ([HEADER, line(buckets=[[1.0, -2.0], ["+Inf", 1.0]])], ":2: buckets are not in order"),
         ([HEADER, line(buckets=[[1.0], ["+Inf", 1.0]])], ":2: a bucket is a bound and a count"),
         ([HEADER, line(buckets={"+Inf": 1})], ":2: buckets is not a list"),
+        ([HEADER, line(parts={"/": 1})], ":2: parts is not a list"),
+        ([HEADER, line(parts=[["/"]])], ":2: a part is a name and a count"),
+        ([HEADER, line(parts=[[1, 2.0]])], ":2: part is not a text"),
+        ([HEADER, line(parts=[["/", "2"]])], ":2: a part's count is not a number"),
         ([HEADER, '{"at": 1, "machines": []}'], ":2: machines is not an object"),
         ([HEADER, '{"at": 1, "machines": {"m1": {"digest": "x", "since": 1}}}'], ":2: machine m1 does not say"),
         ([HEADER, '{"at": 1, "machines": {"m1": {"since": 1, "started": true}}}'], ":2: digest is not a text"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rollguard.adapters.http import TooLarge
 from rollguard.adapters.signals.scrape import ScrapeSource
 from rollguard.core.model import GapKind, Reading
-from rollguard.core.signals import Matcher, Selector
+from rollguard.core.signals import Matcher, Selector, Split
 from rollguard.errors import GuardError, Unavailable
 from rollguard.ports import HttpAnswer
 from tests.adapters.scripted_transport import ScriptedTransport, says
@@ -182,3 +183,24 @@ def test_matchers_mean_what_they_mean_in_promql(op: str, value: str, statuses: l
     scraping.read(page(m1_200=0, m1_500=0, m1_5000=0, m1_=0))
     (reading,) = scraping.read(page(**{f"m1_{status}": weight for status, weight in weights.items()}))
     assert reading.value == sum(weights[status] for status in statuses)
+
+
+def routes(**counts: int) -> bytes:
+    """``cart_500=3`` is 3 responses with status 500 on the route /cart."""
+    lines = page(**{f"m1_{name}": count for name, count in counts.items()}).decode()
+    return re.sub(r'status="(\w+)_', r'route="/\1",status="', lines).encode()
+
+
+def test_counters_are_told_apart_by_the_label_that_the_signal_is_split_by() -> None:
+    scraping = Scraping(split=Split("route", 2))
+    scraping.read(routes(cart_200=100, home_200=900, help_200=1))
+    readings = scraping.read(routes(cart_200=110, cart_500=4, home_200=950, help_200=2, help_500=1))
+    parts = {r.key.removeprefix("traffic."): dict(r.parts) for r in readings}
+    assert parts["requests"] == {"/cart": 14.0, "/home": 50.0, "": 2.0}
+    assert parts["errors"] == {"/cart": 4.0, "": 1.0}
+
+
+def test_an_unsplit_signal_tells_nothing_apart() -> None:
+    scraping = Scraping()
+    scraping.read(routes(cart_200=100))
+    assert [r.parts for r in scraping.read(routes(cart_200=110))] == [(), ()]

@@ -9,7 +9,29 @@ from tests.cli.running import Home
 
 def test_a_sound_policy_with_nothing_to_warn_of_is_0(home: Home) -> None:
     ran = home.rollguard("check", str(home.policy))
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1 policy, nothing wrong in the files\n", "")
+    said = ran.stdout.splitlines()
+    assert (ran.returncode, said[-1], ran.stderr) == (0, "1 policy, nothing wrong in the files", "")
+    (promised,) = said[:-1]
+    assert promised.startswith(f"{home.policy}:7: no guarantee: rule 'crashes' may roll back on an absolute limit; ")
+
+
+COMPARED = """\
+  traffic: {scrape: {url: http://127.0.0.1:9/, counters: {errors: e, requests: r}}, every: 6s}
+rules:
+  - {name: errors, ratio: traffic.errors / traffic.requests, worse_than_baseline: {}, then: rollback}
+"""
+
+
+def test_what_the_rules_that_compare_promise_is_said_for_the_app_as_it_is(home: Home) -> None:
+    home.write_policy(home.policy.read_text().replace("rules:\n", COMPARED))
+    beforehand = json.loads(home.rollguard("check", "--output", "json", str(home.policy)).stdout)["facts"]
+    assert beforehand[0].startswith(
+        f"{home.policy}: relative rules together: fewer than 1 healthy release in 1000 is ever "
+    )
+    assert "on an app of one machine" in beforehand[1]
+    live = json.loads(home.rollguard("check", "--live", "--output", "json", str(home.policy)).stdout)["facts"]
+    assert f"{home.app} of personal: 1 machines" in live[0]
+    assert "this app has one machine" in live[2]
 
 
 def test_warnings_alone_are_3(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""A small sound policy, one that uses the rest of the format, and what the loader says of texts."""
+"""A small sound policy, one that uses the rest of the format, one of many rules, and what the loader says of texts."""
 
 from __future__ import annotations
 
@@ -177,6 +177,75 @@ notify:
   tell: [slack: {token_env: SLACK, channel: "#engineering"}, slack: {token_env: SLACK, channel: "${CHAT:-}"}]
   record: [github_issue: {token_env: GITHUB, repo: acme/shop, labels: [production]}]
 heartbeat: {url: https://beat.example}
+"""
+
+RULES = """\
+version: 1
+target: {name: shop, platform: fly, app: shop, token_env: FLY_API_TOKEN}
+signals:
+  health: {http: {url: https://shop.example/health}, every: 5s}
+  machines: {platform: {}, every: 10s}
+  traffic:
+    scrape:
+      url: https://shop.example/metrics
+      counters:
+        errors: responses{status=~"5.."}
+        requests: responses
+      histograms: {latency: seconds_bucket}
+      split: {label: route, most: 10}
+    every: 15s
+  edge:
+    scrape:
+      url: https://shop.example/edge
+      machine_label: none
+      counters:
+        errors: edge_responses{status=~"5.."}
+        requests: edge_responses
+    every: 30s
+rules:
+  - name: probes-worse
+    signal: health
+    worse_than_baseline: {}
+    then: rollback
+  - name: errors-worse
+    ratio: traffic.errors / traffic.requests
+    worse_than_baseline: {}
+    then: rollback
+  - name: slower
+    quantile: {of: traffic.latency, q: 95%}
+    worse_than_baseline: {factor: 1.5}
+    then: rollback
+  - name: budget
+    burn:
+      ratio: edge.errors / edge.requests
+      objective: 99.9%
+      windows:
+        - {over: 1h, and: 5m, rate: 14.4}
+        - {over: 3d, and: 6h, rate: 1}
+    min_requests: 100
+    then: page
+  - name: in-a-region
+    ratio: traffic.errors / traffic.requests
+    over: 5m
+    above: 10%
+    min_requests: 50
+    by: region
+    then: rollback
+  - name: slow-in-a-region
+    quantile: {of: traffic.latency, q: 95%}
+    over: 5m
+    above: 3s
+    min_requests: 60
+    by: region
+    then: page
+  - name: on-a-route
+    ratio: traffic.errors / traffic.requests
+    over: 2m
+    above: 25%
+    min_requests: 40
+    by: route
+    then: rollback
+comparison: {settle: auto, healthy_rolled_back: 1 in 5000}
 """
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rollguard.config.loader import lints, parse_policy
 from rollguard.config.problems import PROBLEMS_MAX
 from rollguard.errors import PolicyError
-from tests.config.policies import FULL, GOOD
+from tests.config.policies import FULL, GOOD, RULES
 
-SOUND = st.sampled_from((GOOD, FULL))
+SOUND = st.sampled_from((GOOD, FULL, RULES))
 TOKENS = [
     *(
         "{",

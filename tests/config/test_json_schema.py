@@ -12,7 +12,7 @@ import pytest
 
 from rollguard.config.schema import json_schema
 from rollguard.config.yamltext import read_document
-from tests.config.policies import FULL, GOOD, edited
+from tests.config.policies import FULL, GOOD, RULES, edited
 
 CONFIG = Path(__file__).parents[2] / "config"
 POLICIES = [*sorted(CONFIG.glob("*.yaml")), *sorted(CONFIG.glob("examples/*.yaml"))]
@@ -97,6 +97,24 @@ def test_what_the_loader_refuses_is_underlined_in_the_editor(old: str, new: str)
 def test_so_it_is_with_the_rest_of_the_format(old: str, new: str) -> None:
     assert VALIDATOR.is_valid(_as_editors_read(FULL))
     assert not VALIDATOR.is_valid(_as_editors_read(edited(old, new, FULL)))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("objective: 99.9%", "objective: 0.999"),
+        ("rate: 14.4", "rate: fast"),
+        ("and: 5m", "and: 5"),
+        ("by: region", "by: [region]"),
+        ("most: 10", "most: many"),
+        ("label: route", "label: a b"),
+        ("settle: auto", "settle: automatic"),
+        ("1 in 5000", "0.02%"),
+    ],
+)
+def test_so_it_is_with_rules_of_every_kind(old: str, new: str) -> None:
+    assert VALIDATOR.is_valid(_as_editors_read(RULES))
+    assert not VALIDATOR.is_valid(_as_editors_read(edited(old, new, RULES)))
 
 
 def _as_editors_read(text: str) -> object:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from rollguard.config.lints import lints
-from tests.config.policies import FULL, GOOD, edited, load
+from tests.config.policies import FULL, GOOD, load
 
 CONTROL = "control: [https://control.example]"
 MIGRATION = f"interlocks: {{migration: {{label: db, allow: [none], unknown: allow}}, {CONTROL}}}\n"
@@ -31,12 +31,6 @@ def test_a_policy_that_can_hardly_ever_roll_back_is_pointed_out() -> None:
     ]
     (warning,) = lints(load(FIT.replace(MIGRATION, f"interlocks: {{{CONTROL}}}\n")))
     assert warning.startswith("p.yaml: no interlocks.migration: nothing keeps a rollback from going past")
-
-
-def test_an_absolute_limit_that_may_roll_back_has_no_guarantee() -> None:
-    text = edited("version: 1", "version: 1\nmode: enforce") + MIGRATION + HEARTBEAT
-    (warning,) = lints(load(text))
-    assert warning.startswith("p.yaml:31: rule 'errors' may roll back on an absolute limit, which has no statistical")
 
 
 def test_counters_of_machines_need_an_edge_rule_beside_them() -> None:

@@ -11,14 +11,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rollguard.config.loader import load_policy
+from rollguard.core.budgets import Burn, BurnWindow, ByLabel, ByRegion
 from rollguard.core.calendars import Freeze, frozen
 from rollguard.core.channels import GitHubIssue, PagerDuty, Slack
 from rollguard.core.policy import (
     Compared,
     Comparing,
+    Condition,
     Dependency,
     Failing,
     Migration,
+    Policy,
+    Probes,
     Quantile,
     Quorum,
     Ratio,
@@ -35,12 +39,14 @@ from rollguard.core.signals import (
     PrometheusSignal,
     Query,
     Scope,
+    ScrapeSignal,
     SecretRef,
     Selector,
+    Split,
     Step,
     Where,
 )
-from tests.config.policies import FULL, complaints, edited, load
+from tests.config.policies import FULL, RULES, complaints, edited, load
 
 ROOT = Path(__file__).parents[2]
 PRODUCTION = ROOT / "config" / "hotdash-production.yaml"
@@ -221,6 +227,9 @@ def test_the_schema_is_read_where_the_app_tells_it() -> None:
 def test_the_first_machines_and_what_follows_them() -> None:
     back = POLICY.rollback
     assert (back.first, back.first_wait_s, back.go_on_unclear, back.restart_sick) == (2, 45, True, True)
+    assert not back.first_wait_auto
+    thin = load(edited("wait: 45s", "wait: auto", FULL)).rollback
+    assert (thin.first_wait_s, thin.first_wait_auto) == (90, True)
     assert not POLICY.verify.restart
     assert load(edited("otherwise: [page]", "otherwise: [restart, page]", FULL)).verify.restart
     assert load(edited("  otherwise: [page]\n", "", FULL)).verify.restart
@@ -290,3 +299,92 @@ def test_no_page_decides_by_a_header_whom_a_journey_asks(headers: str, why: str)
     said = complaints(edited('{X-Csrf: "{token}"}', headers, FULL))
     assert why in said[0]
     assert complaints(edited('{X-Csrf: "{token}"}', "{Host: shop.example}", FULL)) == []
+
+
+# -- rules of every kind -----------------------------------------------------------------------------------------------
+
+ASKED = load(RULES)
+
+
+def rules_of(policy: Policy) -> dict[str, Condition]:
+    return {rule.name: rule.condition for rule in policy.rules}
+
+
+def test_what_is_compared_needs_no_window_of_its_own() -> None:
+    found = rules_of(ASKED)
+    assert found["probes-worse"] == Compared(of=Probes(signal="health"))
+    assert found["errors-worse"] == Compared(
+        of=Ratio(
+            bad="traffic.errors", total="traffic.requests", over_s=120, limit=math.inf, above=True, min_count=0, for_s=0
+        )
+    )
+    assert found["slower"] == Compared(
+        of=Quantile(key="traffic.latency", q=0.95, over_s=120, limit=math.inf, above=True, min_count=0, for_s=0),
+        factor=1.5,
+    )
+
+
+def test_what_is_compared_may_still_be_held_back() -> None:
+    more = "worse_than_baseline: {}\n    over: 5m\n    for: 1m\n    min_requests: 9\n"
+    found = rules_of(load(RULES.replace("worse_than_baseline: {}\n", more)))
+    assert found["probes-worse"] == Compared(of=Probes(signal="health", over_s=300, for_s=60, min_count=9))
+    errors = found["errors-worse"]
+    assert isinstance(errors, Compared)
+    assert isinstance(errors.of, Ratio)
+    assert (errors.of.over_s, errors.of.for_s, errors.of.min_count) == (300, 60, 9)
+
+
+def test_a_window_that_is_only_shown_is_never_shorter_than_two_readings_are_apart() -> None:
+    slower = rules_of(load(RULES.replace("every: 15s", "every: 4m").replace("over: 2m", "over: 5m")))["slower"]
+    assert isinstance(slower, Compared)
+    assert slower.of.over_s == 240
+
+
+def test_a_budget_is_an_objective_and_pairs_of_windows() -> None:
+    assert rules_of(ASKED)["budget"] == Burn(
+        bad="edge.errors",
+        total="edge.requests",
+        objective=0.999,
+        windows=(
+            BurnWindow(over_s=3600, and_s=300, rate=14.4),
+            BurnWindow(over_s=3 * 86400, and_s=6 * 3600, rate=1),
+        ),
+        min_count=100,
+    )
+
+
+def test_without_windows_a_budget_has_the_usual_two() -> None:
+    start, end = RULES.index("      windows:\n"), RULES.index("    min_requests: 100\n")
+    budget = rules_of(load(RULES[:start] + RULES[end:]))["budget"]
+    assert isinstance(budget, Burn)
+    assert [(w.over_s, w.and_s, w.rate) for w in budget.windows] == [(3600, 300, 14.4), (21600, 1800, 6)]
+
+
+def test_a_limit_is_held_by_region_or_by_the_label_of_its_signal() -> None:
+    split = {
+        name: of.by for name, of in rules_of(ASKED).items() if isinstance(of, Ratio | Quantile) and of.by is not None
+    }
+    assert split == {"in-a-region": ByRegion(), "slow-in-a-region": ByRegion(), "on-a-route": ByLabel("route")}
+    traffic = ASKED.signal("traffic")
+    assert isinstance(traffic, ScrapeSignal)
+    assert traffic.split == Split("route", 10)
+
+
+def test_a_store_s_counters_are_split_alike() -> None:
+    text = edited("      values:\n", "      split: {label: route}\n      values:\n", FULL)
+    store = load(text).signal("store")
+    assert isinstance(store, PrometheusSignal)
+    assert store.split == Split("route", 20)
+
+
+def test_both_counters_of_a_split_ratio_are_of_the_signal_that_is_split() -> None:
+    other = "  other: {scrape: {url: 'https://shop.example/other', counters: {all: x}}, every: 15s}\n  edge:\n"
+    text = RULES.replace("  edge:\n", other).replace("traffic.requests\n    over: 2m", "other.all\n    over: 2m")
+    assert complaints(text)[0].endswith("both counters must be of the signal that is split")
+
+
+def test_how_long_machines_settle_may_be_left_to_what_earlier_releases_did() -> None:
+    assert ASKED.comparing == Comparing(settle_s=30, settle_auto=True, alpha=1 / 5000)
+    assert load(RULES.replace("settle: auto", "settle: 1m")).comparing == Comparing(settle_s=60, alpha=1 / 5000)
+    without = RULES.replace("comparison: {settle: auto, healthy_rolled_back: 1 in 5000}\n", "")
+    assert load(without).comparing == Comparing(settle_s=30, settle_auto=False, alpha=0.001)

@@ -8,7 +8,7 @@ import pytest
 
 from rollguard.config.problems import PROBLEMS_MAX
 from rollguard.config.quantity import duration_text
-from tests.config.policies import FULL, GOOD, complaints, edited, load
+from tests.config.policies import FULL, GOOD, RULES, complaints, edited, load
 
 ENVIRON = {"SET": "s3cret!", "URL": "gopher://s3cret"}
 
@@ -24,7 +24,8 @@ def _cases(file: str) -> list[tuple[str, str, list[str]]]:
     return cases
 
 
-CASES = [(text, *case) for text, file in ((GOOD, "mistakes.txt"), (FULL, "mistakes_full.txt")) for case in _cases(file)]
+FILES = ((GOOD, "mistakes.txt"), (FULL, "mistakes_full.txt"), (RULES, "mistakes_rules.txt"))
+CASES = [(text, *case) for text, file in FILES for case in _cases(file)]
 
 
 @pytest.mark.parametrize("text, old, new, message", CASES, ids=range(len(CASES)))
@@ -37,6 +38,7 @@ def test_a_mistake_is_shown_with_its_line_and_a_caret(text: str, old: str, new: 
 def test_there_is_nothing_to_say_about_a_sound_policy() -> None:
     assert complaints(GOOD) == []
     assert complaints(FULL) == []
+    assert complaints(RULES) == []
     assert len(CASES) > 250
 
 

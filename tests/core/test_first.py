@@ -106,6 +106,14 @@ def test_a_web_machine_and_a_worker_are_nobodys_peers() -> None:
     assert must_prove(Trigger.ABSOLUTE, acting, fleet(worker, replace(worker, id="x2")), GOOD)
 
 
+def test_what_a_deploy_has_shown_side_by_side_needs_no_first_machine() -> None:
+    web = fleet(*(a_machine(name, digest=BAD) for name in ("w1", "w2")))
+    shown = a_finding(side_by_side=True)
+    assert must_prove(Trigger.RELATIVE, [a_finding()], web, GOOD)
+    assert not must_prove(Trigger.RELATIVE, [shown], web, GOOD)
+    assert not must_prove(Trigger.ABSOLUTE, [a_finding(), shown], web, GOOD)
+
+
 @pytest.mark.parametrize("but", [{"cordoned": True}, {"state": "stopped"}, {"standby": True}], ids=str)
 def test_who_serves_nobody_proves_nothing(but: dict[str, Any]) -> None:
     first, peer = a_machine("m1", digest=GOOD), a_machine("m2", digest=BAD)

@@ -12,9 +12,10 @@ from rollguard.core.calendars import Freeze
 from rollguard.core.case import Case, Effect
 from rollguard.core.drift import Drift, Drifts
 from rollguard.core.finding import RuleState, Trigger
+from rollguard.core.first_plan import Plan
 from rollguard.core.interlocks import PRECONDITIONS, TABLE, overridable, standing
 from rollguard.core.lifecycle import DigestRecord, Schema
-from rollguard.core.policy import Interlocks, Migration, SchemaProbe
+from rollguard.core.policy import Interlocks, Migration, Rollback, SchemaProbe
 from rollguard.core.signals import PlatformSignal
 from rollguard.core.surroundings import Address, Neighbour, Surroundings
 from tests.builders import (
@@ -82,10 +83,12 @@ OUR_OWN = """
 | clock | H | H | H | H | W | W |
 | watch | H | – | – | – | – | – |
 | config drift | W | W | W | W | W | W |
+| first machine | H | H | – | – | – | – |
+| no first machine | W | W | – | – | – | – |
 """
 """What the law says elsewhere than in its table: comparisons count for an hour, one report a day, no image undoes a
-configuration (which one that is, is said), never further back than once, first sight only watches, and no automatic act
-while the clock is behind the journal."""
+configuration (which one that is, is said), never further back than once, first sight only watches, no automatic act
+while the clock is behind the journal, and no machine is restarted for a comparison that could tell nothing."""
 
 
 def rows(table: str) -> dict[str, tuple[Effect, ...]]:
@@ -212,6 +215,13 @@ def probed(settled: str | None, newest: str | None, *, labelled: bool = False, b
     return a_case(policy=a_policy(interlocks=Interlocks(migration=migration)), state=replace(state, schemas=schemas))
 
 
+def first_shows(bad: float, *, go_on: bool = False, **but: object) -> Case:
+    """So many bad events on the first machine; the team goes on without an answer, or does not."""
+    plan = Plan(wait_s=90.0, expected=bad, rule="errors" if bad else "")
+    policy = a_policy(rollback=Rollback(go_on_unclear=go_on))
+    return a_case(plan=plan, policy=policy, **but)
+
+
 OTHER = "sha256:" + "07e4" * 16
 PAUSED = ev.PauseSet(at=NOON - HOUR, by="ann", reason="fire drill")
 HELD = ev.HoldSet(at=NOON - 5 * MINUTE, by="ann", reason="hotfix on its way", until=NOON + 10 * MINUTE)
@@ -278,9 +288,26 @@ STANDS: list[tuple[str, Case, str]] = [
     ("migration", probed(None, "8"), "the app never told its schema under the older one"),
     ("migration", probed("7", None), "the app never told its schema under this release"),
     ("migration", probed("7", "8", blocks=False), "the database was migrated"),
+    (
+        "first machine",
+        first_shows(9.0),
+        "so none is restarted: by errors one machine would show 9 bad in 1 m 30 s, 10 are",
+    ),
+    ("first machine", first_shows(0.0), "no rule that fails tells one machine from another"),
+    (
+        "no first machine",
+        first_shows(9.0, go_on=True),
+        "no machine goes first to prove it: by errors one machine would",
+    ),
 ]
 
 DOES_NOT_STAND: list[tuple[str, Case]] = [
+    ("first machine", first_shows(10.0)),
+    ("first machine", first_shows(9.0, go_on=True)),
+    ("first machine", first_shows(0.0, findings=(a_finding(side_by_side=True),))),  # the deploy has shown it
+    ("first machine", first_shows(0.0, snapshot=a_snapshot(*machines(BAD)))),  # nobody to compare it with
+    ("no first machine", first_shows(9.0)),
+    ("no first machine", first_shows(10.0, go_on=True)),
     ("hold", a_case(state=a_state(hold=replace(HELD, until=NOON)))),
     ("release age", a_case(candidate=A_DAY_OLD)),
     ("release age", a_case(candidate=a_record(first_seen_at=NOON - 2 * DAY, full_at=NOON - HOUR))),

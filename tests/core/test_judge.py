@@ -13,23 +13,13 @@ import pytest
 from rollguard.core import events as ev
 from rollguard.core import judge as judging
 from rollguard.core.baseline import Baseline, Block, Share, Times, measure_of
+from rollguard.core.budgets import ByLabel, ByRegion
 from rollguard.core.finding import RuleState
 from rollguard.core.fleet import View
 from rollguard.core.judge import Judge, judge_all
 from rollguard.core.judging import Evidence
 from rollguard.core.model import EDGE, GapKind, Reading
-from rollguard.core.policy import (
-    Compared,
-    Comparing,
-    Condition,
-    Crashed,
-    Failing,
-    Policy,
-    Quantile,
-    Ratio,
-    Reported,
-    Threshold,
-)
+from rollguard.core.policy import Comparing, Condition, Crashed, Failing, Policy, Quantile, Ratio, Reported, Threshold
 from rollguard.core.window import Windows
 from tests.builders import (
     BAD,
@@ -61,10 +51,10 @@ CONDITIONS: tuple[Condition, ...] = (
     replace(ERRORS, over_s=90.0, for_s=20.0),
     replace(ERRORS, bad="edge.errors", total="edge.requests"),
     LATENCY,
-    Compared(of=ERRORS, add=0.01),
-    Compared(of=LATENCY, factor=1.5),
     Crashed(signal="machines", k=2, within_s=120.0),
     Reported(kinds=("bug",)),
+    replace(ERRORS, by=ByRegion()),
+    replace(ERRORS, by=ByLabel("route")),
 )
 POLICY = a_policy(
     *(a_rule(condition, name=f"{number} {type(condition).__name__}") for number, condition in enumerate(CONDITIONS)),
@@ -138,8 +128,16 @@ class Town:
             bad = float(round(count * self.dice.random() * self.trouble))
             for key, value in (("requests", count), ("errors", bad)):
                 counted = None if gap else value
+                parts = () if counted is None else (("/", counted / 4), ("/cart", counted - counted / 4))
                 yield Reading(
-                    key=f"{name}.{key}", subject=subject, at=at, value=counted, gap=gap, since=at - 15, until=at - 2
+                    key=f"{name}.{key}",
+                    subject=subject,
+                    at=at,
+                    value=counted,
+                    gap=gap,
+                    since=at - 15,
+                    until=at - 2,
+                    parts=parts,
                 )
             if name == TRAFFIC.name:
                 yield bucketed({0.1: count - bad, 0.2: 0, 0.5: 0, 2.0: bad}, subject=subject, at=at)
@@ -156,7 +154,13 @@ class Town:
         digest = self.dice.choice((BAD, BAD, GOOD))
         exits = (a_crash(self.now - 50), a_crash(self.now - 1)) if self.chance(0.3) else ()
         fleet[place] = a_tenure(
-            fleet[place].machine, digest, since=self.now, started=self.chance(0.8), exits=exits, digest_since=NOON
+            fleet[place].machine,
+            digest,
+            since=self.now,
+            started=self.chance(0.8),
+            exits=exits,
+            digest_since=NOON,
+            region=self.dice.choice(("fra", "iad", "")),
         )
         others = tuple(t for t in fleet if t.digest != BAD)
         self.view = a_view(
@@ -219,7 +223,7 @@ def a_quiet_minute(judge: Judge, *rows: list[Reading], policy: Policy) -> int:
 
 
 def test_where_nothing_is_read_nothing_is_judged_anew() -> None:
-    policy = a_policy(a_rule(), a_rule(CONDITIONS[2]), a_rule(ERRORS), a_rule(CONDITIONS[7]), a_rule(CONDITIONS[9]))
+    policy = a_policy(a_rule(), a_rule(CONDITIONS[2]), a_rule(ERRORS), a_rule(CONDITIONS[7]))
     rows = (
         [r for subject in ("m1", EDGE) for r in readings("ok ok", subject=subject)],
         readings("0.2 0.3", key="numbers.p95"),

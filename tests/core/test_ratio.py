@@ -321,6 +321,14 @@ def test_a_share_that_fewer_machines_than_the_quorum_make_is_theirs(
     assert ("not the release" in found.sentence) is (blame is Blame.MACHINE)
 
 
+@pytest.mark.parametrize("of, blame", [(1, Blame.RELEASE), (5, Blame.MACHINE)])
+def test_others_that_serve_hardly_anybody_do_not_say_that_it_is_one_machine(of: int, blame: Blame) -> None:
+    """At the limit of 10 % three machines with four requests each would show one bad one."""
+    busy = traffic([400] * 4, [400] * 4, subject="m1")
+    idle = [traffic([of] * 4 if of > 1 else [1, 1, 0, 0], [0] * 4, subject=f"m{n}") for n in (2, 3, 4)]
+    assert finding(busy, *idle, view=a_view(4)).blame is blame
+
+
 @pytest.mark.parametrize("old, blame", [([60, 60], Blame.EVERYONE), ([0, 9], Blame.RELEASE), ([12, 12], Blame.RELEASE)])
 def test_old_machines_that_fail_about_as_often_say_that_it_is_not_the_release(old: list[int], blame: Blame) -> None:
     assert fleet(80, 80, old=old).blame is blame

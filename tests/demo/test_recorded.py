@@ -43,7 +43,7 @@ def test_it_is_of_the_image_that_v1_is_and_small(known: Recorded) -> None:
 def test_every_comparison_of_the_demo_s_policy_finds_its_baseline(known: Recorded, policy: Policy) -> None:
     digest = image("v1", GOOD).digest
     baseline = Baseline(digest, tuple(baseline_blocks(known, digest, policy)))
-    measures = {measure_of(condition.of, policy) for condition in compared(policy)}
+    measures = {measure_of(of, policy) for of in compared(policy)}
     assert len(measures) == 2, "latency and errors"
     assert all(baseline.requests(measure) > 10 * REQUESTS_MIN for measure in measures)
 
@@ -55,7 +55,7 @@ def test_the_probes_that_were_counted_with_the_users_are_in_it(known: Recorded) 
 
 
 def test_its_p95_is_the_one_that_the_scenarios_build_on(known: Recorded, policy: Policy) -> None:
-    of = next(condition.of for condition in compared(policy) if isinstance(condition.of, Quantile))
+    of = next(of for of in compared(policy) if isinstance(of, Quantile))
     blocks = known.of(image("v1", GOOD).digest)
     merged = Latencies([block.times[measure_of(of, policy)] for block in blocks], 1.5).merged
     assert quantile(0.95, merged) == pytest.approx(P95_S, rel=0.15)

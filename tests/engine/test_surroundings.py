@@ -11,7 +11,7 @@ import pytest
 
 from rollguard.adapters.http import Saturated
 from rollguard.core.policy import Dependency, Interlocks
-from rollguard.core.surroundings import TOLD_S_MAX, Address, Board
+from rollguard.core.surroundings import GRACE_S, REMEMBERED_S, TOLD_S_MAX, Address, Board, Trouble
 from rollguard.engine.surroundings import FEED_EVERY_S, SURE_S, LookAround, incidents
 from rollguard.errors import Unavailable
 from rollguard.ports import HttpAnswer
@@ -183,21 +183,51 @@ def test_targets_of_one_guard_see_each_others_trouble_and_not_their_own() -> Non
     async def scene() -> None:
         board, world, clock = Board(), World(), LoopClock()
         around = looking(world, board)
-        board.tell("another", 7.0, clock.now())
-        around.tell_neighbours(5.0)
+        board.tell("another", Trouble(since=7.0), clock.now())
+        around.tell_neighbours(Trouble(since=5.0))
         assert [(n.name, n.firing_since) for n in around.now.neighbours] == [("another", 7.0)]
         assert [n.firing_since for n in board.others("another", clock.now())] == [5.0]
-        around.tell_neighbours(None)
-        assert POLICY.target.name not in board.firing
+        assert around.now.known_at == clock.now()
+        around.tell_neighbours(Trouble())
+        assert [(n.firing_since, n.until) for n in board.others("another", clock.now())] == [(5.0, clock.now())]
+        assert around.now.known_at is None
 
     run(scene())
 
 
 def test_a_target_that_tells_nothing_any_more_holds_nobody_for_ever() -> None:
     board = Board()
-    board.tell("dead", 7.0, 10.0)
+    board.tell("dead", Trouble(since=7.0), 10.0)
     assert board.others("mine", 10.0 + TOLD_S_MAX)
     assert not board.others("mine", 11.0 + TOLD_S_MAX)
+
+
+def test_trouble_that_is_over_is_remembered_for_a_while_and_one_that_flickers_is_one() -> None:
+    board = Board()
+    board.tell("another", Trouble(since=7.0, told=True), 10.0)
+    board.tell("another", Trouble(), 20.0)
+    (seen,) = board.others("mine", 20.0)
+    assert (seen.firing_since, seen.until, seen.told, seen.lasting) == (7.0, 20.0, True, False)
+    board.tell("another", Trouble(since=24.0), 25.0)
+    (seen,) = board.others("mine", 25.0)
+    assert (seen.firing_since, seen.until, seen.told) == (7.0, None, False)
+    board.tell("another", Trouble(), 30.0)
+    board.tell("another", Trouble(since=60.0), 61.0)
+    assert [n.firing_since for n in board.others("mine", 61.0)] == [60.0]
+    board.tell("another", Trouble(), 70.0)
+    board.tell("another", Trouble(), 70.0 + REMEMBERED_S)
+    assert board.others("mine", 70.0 + REMEMBERED_S)
+    board.tell("another", Trouble(), 71.0 + REMEMBERED_S)
+    assert not board.others("mine", 71.0 + REMEMBERED_S)
+
+
+def test_who_joined_and_has_told_nothing_yet_is_waited_for_a_moment() -> None:
+    board = Board()
+    for name in ("mine", "another", "third"):
+        board.join(name, 10.0)
+    board.tell("third", Trouble(), 11.0)
+    assert board.unheard("mine", 10.0 + GRACE_S) == ("another",)
+    assert board.unheard("mine", 11.0 + GRACE_S) == ()
 
 
 class Slow(World):

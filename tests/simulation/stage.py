@@ -20,6 +20,7 @@ from rollguard.engine.guard import Guard
 from rollguard.engine.readiness import ReadyWatch
 from rollguard.engine.record import Record
 from rollguard.engine.supervise import watch_over
+from rollguard.engine.surroundings import LookAround
 from rollguard.engine.watch import Watch
 from rollguard.errors import Unavailable
 from rollguard.localfly.api import Api
@@ -31,7 +32,7 @@ from rollguard.localfly.images import Behaviour, Image
 from rollguard.localfly.messages import ApiRequest, ApiResponse
 from rollguard.localfly.simulated_app import SimulatedApp
 from rollguard.localfly.world import World
-from rollguard.ports import Delegate, HttpAnswer, Vitals
+from rollguard.ports import Clock, Delegate, HttpAnswer, Vitals
 from tests.simulation.trouble import Disk, MovableClock, Trouble, Watches, kind_of
 from tests.virtual_time import EPOCH, VirtualTimeLoop, wall_clock
 
@@ -174,6 +175,8 @@ class Stage:
         self._one_way_s = one_way_s
         self.delegate_of: Callable[[Life], Delegate | None] = lambda life: None
         """Who rolls back for a life whose policy names another executor."""
+        self.around_of: Callable[[Policy, Clock], LookAround | None] = lambda policy, clock: None
+        """With what a life looks around."""
         self.looks_ahead = False
         """Whether lives look all the time if a rollback could happen."""
         self.ready: ReadyWatch | None = None
@@ -188,14 +191,19 @@ class Stage:
         platform = FlyPlatform(APP, FlyClient(transport, policy.target.token, ENVIRON), clock)
         record = Record(SlowJournal(self.disk, life, self.full.write), {"pager": frozenset({Kind.ALERT})}, vitals)
         watch = Watch(policy, platform, record, clock, vitals, lambda reading: None)
-        guard = Guard(policy, watch, platform, record, clock, vitals, limit, delegate=self.delegate_of(life))
+        around = self.around_of(policy, clock)
+        guard = Guard(policy, watch, platform, record, clock, vitals, limit, around, self.delegate_of(life))
 
         ready = self.ready = ReadyWatch(guard, platform) if self.looks_ahead else None
 
         async def live() -> None:
             try:
                 await record.open()
-                await watch_over(guard, record, clock, build_sources(policy, transport, ENVIRON), ready=ready)
+                async with asyncio.TaskGroup() as group:
+                    sources = build_sources(policy, transport, ENVIRON)
+                    group.create_task(watch_over(guard, record, clock, sources, ready=ready))
+                    if around is not None:
+                        group.create_task(around.look_forever())
             except* Killed:
                 pass
 

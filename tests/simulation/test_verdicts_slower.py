@@ -19,8 +19,8 @@ from tests.simulation.shop import BEGINS_S, POLICY, Shop, first, image, open_sho
 from tests.simulation.stage import GOOD
 from tests.virtual_time import EPOCH
 
-SLOW = image("SLOW", latency_s=0.12 * 1.8)
-SLOWER = image("SLOWER", latency_s=0.12 * 1.3)
+SLOW = image("SLOW", latency_s=0.12 * 2.2)
+SLOWER = image("SLOWER", latency_s=0.12 * 1.4)
 SAME = image("SAME", latency_s=0.12, boots_in_s=0.4)
 IMAGES = (GOOD, SLOW, SLOWER, SAME)
 LEARNS_MINUTES = 6.0
@@ -30,18 +30,18 @@ COMPARING = replace(POLICY, comparing=replace(POLICY.comparing, block_s=60.0))
 """As shipped, but a block is learnt in a minute."""
 
 
-def test_a_release_whose_p95_is_80_percent_slower_is_taken_back_by_comparison() -> None:
+def test_a_release_more_than_twice_as_slow_is_taken_back_by_comparison() -> None:
     async def story(shop: Shop) -> None:
         await shop.wait(LEARNS_MINUTES)
         await shop.stage.deploy(SLOW)
-        await shop.wait(9)
+        await shop.wait(12)
 
     books = open_shop(story, images=IMAGES, policy=COMPARING)
     books.takes_back(SLOW)
     (decided,) = [e for e in books.of(ev.Decided) if e.decision == "rollback"]
     assert decided.trigger == "relative rule"
-    assert "1.5 times as slow tolerated" in decided.sentence
-    assert first(books, ev.GoalSet) - BEGINS_S - 60 * LEARNS_MINUTES <= 120
+    assert "evidence this strong would turn up in fewer than 1 of" in decided.sentence
+    assert first(books, ev.GoalSet) - BEGINS_S - 60 * LEARNS_MINUTES <= 180
     assert "restored" in books.pages[-1]
 
 
@@ -53,7 +53,7 @@ def test_a_restored_release_that_is_slower_than_it_used_to_be_is_not_called_rest
         await shop.stage.deploy(SLOW)
         await shop.ended()
         for machine in shop.machines:
-            shop.town.mood(machine, latency_s=0.12 * 1.8)
+            shop.town.mood(machine, latency_s=0.12 * 2.2)
         await shop.wait(4)
 
     books = open_shop(story, images=IMAGES, policy=COMPARING)
@@ -61,7 +61,7 @@ def test_a_restored_release_that_is_slower_than_it_used_to_be_is_not_called_rest
     assert [e.result for e in books.of(ev.Verified)][:1] == ["not better"]
 
 
-def test_30_percent_slower_is_paged_to_be_considered_and_nothing_is_touched() -> None:
+def test_40_percent_slower_is_paged_to_be_considered_and_nothing_is_touched() -> None:
     async def story(shop: Shop) -> None:
         await shop.wait(LEARNS_MINUTES)
         await shop.stage.deploy(SLOWER)
@@ -70,7 +70,7 @@ def test_30_percent_slower_is_paged_to_be_considered_and_nothing_is_touched() ->
     books = open_shop(story, images=IMAGES, policy=COMPARING)
     books.leaves_alone(pages=3)
     assert books.fired == {"slower-by-a-fifth"}
-    assert "consider a rollback: slower-by-a-fifth: traffic.latency q0.95" in books.pages[0]
+    assert "consider a rollback: slower-by-a-fifth: traffic.latency beyond" in books.pages[0]
 
 
 def test_what_was_learnt_survives_a_restart_of_the_guard() -> None:
@@ -93,7 +93,7 @@ def test_a_recording_of_the_good_release_is_compared_with_at_once() -> None:
             await shop.acts.adopt("ann", "recorded yesterday", None, recorded(a_recording(shop.machines), COMPARING))
         )
         await shop.stage.deploy(SLOW)
-        await shop.wait(4)
+        await shop.wait(7)
 
     books = open_shop(story, images=IMAGES, policy=COMPARING, proven=False)
     books.takes_back(SLOW)

@@ -62,7 +62,8 @@ class RecordingFile:
     def look(self, look: Look) -> None:
         """The machines, as they are from now on."""
         machines = {
-            name: {"digest": m.digest, "since": m.since, "started": m.started} for name, m in look.machines.items()
+            name: {"digest": m.digest, "since": m.since, "started": m.started, "region": m.region}
+            for name, m in look.machines.items()
         }
         self._line({"at": look.at, "machines": machines})
 
@@ -75,6 +76,8 @@ class RecordingFile:
             row["detail"] = one_line(reading.detail, DETAIL_CHARS_MAX)
         if reading.buckets:
             row["buckets"] = [[bound if math.isfinite(bound) else "+Inf", n] for bound, n in reading.buckets]
+        if reading.parts:
+            row["parts"] = [[name, count] for name, count in reading.parts]
         self._line(row)
 
     def _line(self, row: Mapping[str, Any]) -> None:
@@ -163,7 +166,8 @@ def _look(row: dict[str, Any]) -> Look:
     for name, runs in machines.items():
         if not isinstance(runs, dict) or not isinstance(runs.get("started"), bool):
             raise _Wrong(f"machine {one_line(name, 40)} does not say whether it is started")
-        found[name] = Runs(_text(runs, "digest"), _instant(runs, "since"), runs["started"])
+        region = _text(runs, "region") if "region" in runs else ""
+        found[name] = Runs(_text(runs, "digest"), _instant(runs, "since"), runs["started"], region)
     return Look(_instant(row, "at"), found)
 
 
@@ -183,7 +187,16 @@ def _reading(row: dict[str, Any]) -> Reading:
         since=None if row.get("since") is None else _instant(row, "since"),
         until=None if row.get("until") is None else _instant(row, "until"),
         buckets=_buckets(row.get("buckets", [])),
+        parts=_parts(row.get("parts", [])),
     )
+
+
+def _parts(rows: Any) -> tuple[tuple[str, float], ...]:
+    if not isinstance(rows, list) or len(rows) > BUCKETS_MAX:
+        raise _Wrong(f"parts is not a list of at most {BUCKETS_MAX}")
+    if any(not isinstance(pair, list) or len(pair) != 2 for pair in rows):
+        raise _Wrong("a part is a name and a count")
+    return tuple((_text({"part": name}, "part"), _finite(count, "a part's count")) for name, count in rows)
 
 
 def _buckets(rows: Any) -> tuple[tuple[float, float], ...]:

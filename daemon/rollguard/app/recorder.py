@@ -114,5 +114,5 @@ async def _look(watch: Watch, on_machines: Callable[[Look], None]) -> None:
     await watch.look()
     if watch.snapshot is None or watch.tenures == before:
         return
-    machines = {name: Runs(t.digest, t.since, t.started) for name, t in watch.tenures.items()}
+    machines = {name: Runs(t.digest, t.since, t.started, t.region) for name, t in watch.tenures.items()}
     on_machines(Look(watch.snapshot.at, machines))

@@ -15,7 +15,10 @@ from rollguard.ports import Transport
 
 
 def check(argv: Sequence[str], about: str) -> int:
-    """0 sound, 2 a file that cannot be obeyed, 3 only warnings; with ``--live`` 1 when the platform says no."""
+    """Says what the policies promise.
+
+    0 sound, 2 a file that cannot be obeyed, 3 only warnings; with ``--live`` 1 when the platform says no.
+    """
     parser = Parser("check", about, "Exit codes: 0 sound, 1 --live found a problem, 2 bad file, 3 warnings only.")
     parser.add_argument("policies", nargs="+", type=Path, metavar="POLICY", help="files, or folders of them")
     parser.add_argument("--live", action="store_true", help="also try secrets, tokens and targets, read-only")
@@ -23,6 +26,7 @@ def check(argv: Sequence[str], about: str) -> int:
     args = parser.read(argv)
 
     from rollguard.config.loader import lints, load_policies
+    from rollguard.core.promise import promise
 
     problems: list[str] = []
     sound: list[Policy] = []
@@ -32,7 +36,8 @@ def check(argv: Sequence[str], about: str) -> int:
         except PolicyError as error:
             problems += error.problems
     warnings = [warning for policy in sound for warning in lints(policy)] + asyncio.run(_missing(sound))
-    refused, facts = asyncio.run(_live(sound)) if args.live else ([], [])
+    refused, facts, machines = asyncio.run(_live(sound)) if args.live else ([], [], {})
+    facts += [sentence for policy in sound for sentence in promise(policy, machines.get(policy.target.name))]
     if args.output == "json":
         screen.as_json({"problems": problems, "live": refused, "warnings": warnings, "facts": facts})
     else:
@@ -63,26 +68,31 @@ async def _missing(policies: Sequence[Policy]) -> list[str]:
     return [why for policy in policies for why in await unable(policy, transport, os.environ, folder, asking=False)]
 
 
-async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str]]:
-    """What is wrong with these policies in the world, and what was found there. Nothing is written."""
+async def _live(policies: Sequence[Policy]) -> tuple[list[str], list[str], dict[str, int]]:
+    """What is wrong with these policies in the world, what was found there, and how many machines each target has.
+    Nothing is written.
+    """
     from rollguard.adapters.http import AiohttpTransport
     from rollguard.app.preflight import missing_secrets
 
-    problems, facts = missing_secrets(policies, os.environ), []
+    problems, facts, machines = missing_secrets(policies, os.environ), [], {}
     transport = AiohttpTransport()
     try:
         for policy in policies:
             try:
-                facts.append(f"{policy.target.name}: {await _look(policy, transport, problems)}")
+                seen, machines[policy.target.name] = await _look(policy, transport, problems)
+                facts.append(f"{policy.target.name}: {seen}")
             except GuardError as error:
                 problems.append(f"{policy.path}: target {policy.target.name}: {error}")
     finally:
         await transport.close()
-    return list(dict.fromkeys(problems)), facts
+    return list(dict.fromkeys(problems)), facts, machines
 
 
-async def _look(policy: Policy, transport: Transport, problems: list[str]) -> str:
-    """What the platform says of the target; to ``problems``, what its signals do not answer."""
+async def _look(policy: Policy, transport: Transport, problems: list[str]) -> tuple[str, int]:
+    """What the platform says of the target, and how many machines it has; to ``problems``, what its signals do not
+    answer.
+    """
     from rollguard.adapters.clock import SystemClock
     from rollguard.app.preflight import platform_of, unable, unanswered
     from rollguard.core.messages import mix
@@ -94,4 +104,5 @@ async def _look(policy: Policy, transport: Transport, problems: list[str]) -> st
     problems += [f"{policy.path}: {why}" for why in await unanswered(policy, transport, os.environ, snapshot, clock)]
     problems += await unable(policy, transport, os.environ, Path(), asking=True)
     newest = f", newest release v{snapshot.newest_version}" if snapshot.releases else ""
-    return f"{who}: {len(snapshot.managed)} machines ({mix(snapshot)}){newest}"
+    count = len(snapshot.managed)
+    return f"{who}: {count} machines ({mix(snapshot)}){newest}", count

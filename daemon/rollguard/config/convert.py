@@ -196,7 +196,8 @@ def _rollback(written: BaseModel | None, complaints: Complaints) -> core.Rollbac
             complaints.value((*path, key), Wrong(f"{key} is longer than {longer}", wanted=f"as short as {longer}"))
     return core.Rollback(
         first=written.first.machines,
-        first_wait_s=written.first.wait,
+        first_wait_s=core.Rollback().first_wait_s if written.first.wait is None else written.first.wait,
+        first_wait_auto=written.first.wait is None,
         go_on_unclear=written.first.on_unclear == "go_on",
         restart_sick=written.restart_sick,
         max_unavailable=written.max_unavailable,
@@ -220,20 +221,27 @@ def _comparing(
     """A block must hold readings, and a release must be compared before that is over."""
     if not isinstance(written, schema.Comparison):
         return core.Comparing()
-    if isinstance(interlocks, Interlocks) and written.settle >= interlocks.watch:
+    settle_s = core.Comparing().settle_s if written.settle is None else written.settle
+    if isinstance(interlocks, Interlocks) and settle_s >= interlocks.watch:
         by_settle = "settle" in written.model_fields_set
         message = "comparison.settle is as long as interlocks.watch: nothing would ever be compared"
         path: Path = ("comparison", "settle") if by_settle else ("interlocks", "watch")
         complaints.value(path, Wrong(message, wanted="shorter than watch" if by_settle else "longer than settle"))
     for rule in rules:
-        if isinstance(rule.condition, core.Compared):
+        if isinstance(rule.condition, core.Compared) and not isinstance(rule.condition.of, core.Probes):
             signal = directory.signals[signal_of(rule.condition.of)]
             if signal is not None and written.block < signal.every_s:
                 by_block = "block" in written.model_fields_set
                 message = f"comparison.block is shorter than the time between two readings of {shown(signal.name)}"
                 path = ("comparison", "block") if by_block else ("signals", signal.name, "every")
                 complaints.value(path, Wrong(message, wanted="long enough" if by_block else "as short as a block"))
-    return core.Comparing(block_s=written.block, blocks=written.blocks, settle_s=written.settle)
+    return core.Comparing(
+        block_s=written.block,
+        blocks=written.blocks,
+        settle_s=settle_s,
+        settle_auto=written.settle is None,
+        alpha=written.healthy_rolled_back,
+    )
 
 
 def _heartbeat(written: schema.Heartbeat | None) -> core.Heartbeat | None:

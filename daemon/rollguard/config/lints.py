@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from rollguard.config.quantity import duration_text
+from rollguard.core.budgets import Burn
 from rollguard.core.channels import PagerDuty, Webhook
 from rollguard.core.executors import Machines
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, Compared, Failing, Policy, Quantile, Ratio, Rule, Threshold
+from rollguard.core.policy import Action, Compared, Failing, Policy, Quantile, Ratio, Rule
 from rollguard.core.signals import CountSignal, HttpSignal, JourneySignal, JsonSignal, ProbeSignal, Scope, Signal
 
 
 def lints(policy: Policy) -> list[str]:
     """Warnings as ``file: sentence`` or ``file:line: sentence``, in no way errors."""
-    checks = (_mode, _rule_modes, _executor, _migration, _freeze, _no_guarantee, _edge, _control, _own_address, _people)
+    checks = (_mode, _rule_modes, _executor, _migration, _freeze, _edge, _control, _own_address, _people)
     return [warning for check in checks for warning in check(policy)]
 
 
@@ -73,15 +74,6 @@ def _freeze(policy: Policy) -> Iterator[str]:
             )
 
 
-def _no_guarantee(policy: Policy) -> Iterator[str]:
-    for rule in _acting(policy):
-        if isinstance(rule.condition, Threshold | Ratio | Quantile):
-            yield (
-                f"{rule.origin}: rule '{rule.name}' may roll back on an absolute limit, which has no statistical "
-                "guarantee: how often it is wrong depends on the app"
-            )
-
-
 def _edge(policy: Policy) -> Iterator[str]:
     counting = [rule for rule in policy.rules if _counted(policy, rule) == "machines"]
     if counting and not any(_counted(policy, rule) == "edge" or _probes_edge(policy, rule) for rule in policy.rules):
@@ -95,7 +87,7 @@ def _counted(policy: Policy, rule: Rule) -> str:
     """Whose counters a rule reads: ``machines``, ``edge`` or nobody's (empty)."""
     condition = rule.condition.of if isinstance(rule.condition, Compared) else rule.condition
     match condition:
-        case Ratio(bad=key) | Quantile(key=key):
+        case Burn(bad=key) | Ratio(bad=key) | Quantile(key=key):
             signal = policy.signal(key.partition(".")[0])
             assert isinstance(signal, CountSignal)
             return "edge" if signal.machine_label is None else "machines"

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rollguard.config import schema
+from rollguard.config.asked import Asked
 from rollguard.config.complaints import Complaints
-from rollguard.config.conditions import BUILD, Asked, ratio_of, threshold_of
+from rollguard.config.conditions import BUILD, threshold_of
+from rollguard.config.counting import ratio_of
 from rollguard.config.problems import listed, shown
 from rollguard.config.signals import Directory, asks_edge
 from rollguard.config.yamltext import Path
@@ -16,11 +18,12 @@ from rollguard.core.policy import Action, Quorum, Ratio, Rule, Threshold
 from rollguard.core.signals import ProbeSignal, Scope, Signal
 
 VERIFY_REQUESTS_MIN = 20
+_COMPARED = "worse_than_baseline"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Which keys stand beside the one that names the condition."""
+    """Which keys stand beside the one that names the condition: ``needs`` are ``may`` in a comparison."""
 
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
@@ -31,15 +34,16 @@ class Form:
 FORMS: Mapping[str, Form] = {
     "failing": Form(needs=("signal",), may=("on",)),
     "value": Form(needs=("for",), may=("on",), limited=True),
-    "ratio": Form(needs=("over", "min_requests"), may=("for",), limited=True, compared=True),
-    "quantile": Form(needs=("over", "min_requests"), may=("for",), limited=True, compared=True),
+    "ratio": Form(needs=("over", "min_requests"), may=("for", "by"), limited=True, compared=True),
+    "quantile": Form(needs=("over", "min_requests"), may=("for", "by"), limited=True, compared=True),
+    "burn": Form(may=("min_requests",)),
     "crashed": Form(needs=("signal",), may=("on",)),
     "report": Form(),
+    _COMPARED: Form(needs=("signal",), may=("over", "min_requests", "for")),
 }
 VERIFY_FORMS: Mapping[str, Form] = {"value": Form(limited=True), "ratio": Form(limited=True)}
 _ALWAYS = {"name", "then", "mode", "cite"}
 _LIMITS = ("above", "below")
-_COMPARED = "worse_than_baseline"
 
 
 def to_rule(index: int, written: schema.Rule, directory: Directory, complaints: Complaints) -> Rule | None:
@@ -81,9 +85,10 @@ def to_verify_limit(
 def _form(path: Path, written: schema.VerifyLimit, forms: Mapping[str, Form], complaints: Complaints) -> str | None:
     """The one condition of a rule whose keys all belong to it, or None."""
     given = {written.__class__.model_fields[name].alias or name for name in written.model_fields_set}
-    named = [name for name in forms if name in given]
+    named = _named(given, forms)
     if len(named) != 1:
-        say = f"a {'rule' if 'report' in forms else 'limit'} has one condition: {listed(forms)}"
+        kinds = listed(name for name in forms if name != _COMPARED)
+        say = f"a {'rule' if 'report' in forms else 'limit'} has one condition: {kinds}"
         if named:
             complaints.key((*path, named[1]), f"{say}; this one has {listed(named, 'and')}")
         else:
@@ -95,13 +100,19 @@ def _form(path: Path, written: schema.VerifyLimit, forms: Mapping[str, Form], co
     limits = [key for key in able if key in given]
     if form.limited and len(limits) != 1:
         complaints.value(path, f"a {named[0]} needs exactly one of {listed(shown(key) for key in able)}")
-    for key in form.needs:
+    for key in () if form.compared and _COMPARED in given else form.needs:
         if key not in given:
             complaints.value((*path, key), f"a {named[0]} rule needs {shown(key)}")
     belong = {named[0], *form.needs, *form.may, *(able if form.limited else ()), *_ALWAYS}
     for key in sorted(given - belong):
         complaints.key((*path, key), f"{shown(key)} does not belong to a {named[0]} rule")
     return named[0] if len(complaints.problems) == problems else None
+
+
+def _named(given: set[str], forms: Mapping[str, Form]) -> list[str]:
+    """The keys that name a condition. A comparison is one by itself only where it is about probes."""
+    named = [name for name in forms if name in given and name != _COMPARED]
+    return named or ([_COMPARED] if _COMPARED in forms and {_COMPARED, "signal"} <= given else [])
 
 
 def _quorum(asked: Asked, on: schema.On | None, signal: Signal | None) -> Quorum:

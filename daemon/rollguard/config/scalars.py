@@ -20,11 +20,13 @@ from rollguard.core.signals import Selector
 NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 CAPTURED_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 HEADER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
+LABEL_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TEXT_CHARS_MAX = 500
 URL_CHARS_MAX = 2048
 INTERVAL_S_MIN = 0.1
 RUN_MAX = 100
+ONE_IN_MIN, ONE_IN_MAX = 10, 1_000_000
 
 VARIABLE_SCHEMA = {"type": "string", "pattern": r"\$\{"}
 
@@ -232,14 +234,52 @@ def _folder(value: object) -> str:
     return text
 
 
+def _duration_or_auto(value: object) -> float | None:
+    """Seconds; None where the guard is to find out by itself."""
+    if value == "auto":
+        return None
+    try:
+        return quantity.duration_s(value)
+    except Wrong as wrong:
+        raise Wrong(f"{wrong.message}, or auto", wanted=f"{wrong.wanted}, or auto") from wrong
+
+
+def _positive_or_auto(value: object) -> float | None:
+    """Seconds, not none of them; None where the guard is to find out by itself."""
+    return None if value == "auto" else _positive(value)
+
+
+def _one_in(value: object) -> float:
+    """``1 in 1000`` as a share."""
+    wanted = "a share such as 1 in 1000"
+    found = isinstance(value, str) and re.fullmatch(r"1 +in +(\d{1,7})", value, re.ASCII)
+    if not found:
+        raise Wrong(f"must be {wanted}", wanted=wanted)
+    if not ONE_IN_MIN <= int(found[1]) <= ONE_IN_MAX:
+        bounds = f"from 1 in {ONE_IN_MIN} to 1 in {ONE_IN_MAX}"
+        raise Wrong(f"must be {bounds}", wanted=bounds)
+    return 1 / int(found[1])
+
+
 _env_name = _matching(ENV_PATTERN, "the name of an environment variable, not the secret itself", secret=True)
 _name = _matching(NAME_PATTERN, "a name of a-z, 0-9, - and _ that begins with a letter")
 _captured_name = _matching(CAPTURED_PATTERN, "a name of a-z, 0-9 and _ that begins with a letter")
+_label = _matching(LABEL_PATTERN, "the name of a label, such as route")
 _header_name = _matching(HEADER_PATTERN, "the name of a header")
 _duration: dict[str, Any] = {"type": "string", "pattern": quantity.DURATION_PATTERN}
 
 Duration = Annotated[float, BeforeValidator(quantity.duration_s), as_written(**_duration)]
 Positive = Annotated[float, BeforeValidator(_positive), as_written(**_duration)]
+PositiveOrAuto = Annotated[
+    float | None,
+    BeforeValidator(_positive_or_auto),
+    WithJsonSchema({"anyOf": [_duration, {"const": "auto"}, VARIABLE_SCHEMA]}),
+]
+DurationOrAuto = Annotated[
+    float | None,
+    BeforeValidator(_duration_or_auto),
+    WithJsonSchema({"anyOf": [_duration, {"const": "auto"}, VARIABLE_SCHEMA]}),
+]
 Interval = Annotated[float, BeforeValidator(_interval), as_written(**_duration)]
 Percent = Annotated[float, BeforeValidator(quantity.ratio), as_written(type="string", pattern=quantity.PERCENT_PATTERN)]
 Limit = Annotated[quantity.Quantity, PlainValidator(quantity.quantity), WithJsonSchema({"type": ["string", "number"]})]
@@ -249,6 +289,7 @@ StatusCode = Annotated[Count, Field(ge=100, le=599)]
 Flag = Annotated[bool, BeforeValidator(_flag), as_written(type="boolean")]
 Name = Annotated[str, BeforeValidator(_name), as_written(type="string", pattern=NAME_PATTERN)]
 Key = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
+Label = Annotated[str, BeforeValidator(_label), WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN})]
 EnvName = Annotated[str, BeforeValidator(_env_name), WithJsonSchema({"type": "string", "pattern": ENV_PATTERN})]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "maxLength": TEXT_CHARS_MAX})]
 TextOrNothing = Annotated[
@@ -274,4 +315,5 @@ TimeOfDay = Annotated[float, BeforeValidator(_time_of_day), as_written(type="str
 Zone = Annotated[str, BeforeValidator(_zone), as_written(type="string")]
 RepoOrOff = Annotated[str, BeforeValidator(_repo_or_off), as_written(type="string", pattern="^([^/]+/[^/]+)?$")]
 ChannelOrOff = Annotated[str, BeforeValidator(_channel_or_off), as_written(type="string")]
+OneIn = Annotated[float, BeforeValidator(_one_in), as_written(type="string", pattern=r"^1 +in +\d+$")]
 InTime = Annotated[Times, PlainValidator(_times), as_written(type="string", pattern=r"^\d+ +in +\S+$")]

@@ -19,6 +19,7 @@ from rollguard.config.scalars import (
     VARIABLE_SCHEMA,
     Count,
     Duration,
+    DurationOrAuto,
     EnvName,
     Factor,
     Flag,
@@ -27,12 +28,16 @@ from rollguard.config.scalars import (
     Interval,
     InTime,
     Key,
+    Label,
     Limit,
     Link,
     Name,
+    Number,
+    OneIn,
     Percent,
     Points,
     Positive,
+    PositiveOrAuto,
     Text,
     UrlOrOff,
 )
@@ -41,6 +46,7 @@ from rollguard.config.sources import Signal
 
 SIGNALS_MAX = 100
 RULES_MAX = 200
+BURN_WINDOWS_MAX = 8
 
 ModeName = Annotated[
     Literal["observe", "page", "enforce"],
@@ -56,7 +62,9 @@ class On(Section):
 
 
 class WorseThanBaseline(Section):
-    """How much worse than the proven release is too much: `factor`, `add` (of a ratio), or both."""
+    """How much worse than the proven release is too much: `factor`, `add` (of a ratio), or both. Of a ratio or of
+    probes `{}` is enough: by more than the app wanders by itself.
+    """
 
     factor: Factor | None = doc("So many times as much, or as slow: 1.5.")
     add: Points | None = doc("So many percentage points on top: 1pp.")
@@ -67,6 +75,30 @@ class QuantileOf(Section):
 
     of: Text = need("Histogram of a scrape or prometheus signal: `signal.histogram`.")
     q: Percent = need("Which quantile, such as 95%.")
+
+
+class BurnWindow(Section):
+    """A long window, the short one in which it must go on, and how fast is too fast."""
+
+    over: Positive = need("The long window: that it matters.")
+    and_: Positive = need("The short window: that it goes on.", alias="and")
+    rate: Number = need("How many times too fast the budget burns: 14.4 spends 2% of a month's in an hour.")
+
+
+class Burn(Section):
+    """An error budget that burns too fast, in one of several pairs of windows."""
+
+    ratio: Text = need("Two counters: `signal.errors / signal.requests`.")
+    objective: Percent = need("The share of requests that must be good, such as 99.9%.")
+    windows: tuple[BurnWindow, ...] = doc(
+        "Pairs of windows; one of them is enough.",
+        default=(
+            {"over": "1h", "and": "5m", "rate": 14.4},
+            {"over": "6h", "and": "30m", "rate": 6},
+        ),
+        min_length=1,
+        max_length=BURN_WINDOWS_MAX,
+    )
 
 
 class VerifyLimit(Section):
@@ -82,22 +114,27 @@ class VerifyLimit(Section):
 
 class Rule(VerifyLimit):
     """A threshold of the runbook and what it asks for. Exactly one condition: `failing`, `value`, `ratio`,
-    `quantile`, `crashed` or `report`.
+    `quantile`, `burn`, `crashed` or `report`; or `worse_than_baseline` of a probing `signal`.
     """
 
     name: Name = need("Name of the rule, unique in the file; pages and metrics carry it.")
-    signal: Text | None = doc("Signal that `failing` or `crashed` is about.")
+    signal: Text | None = doc("Signal that `failing`, `crashed` or `worse_than_baseline` is about.")
     failing: InARow | None = doc("Failed probes of an http, json or journey signal: `3 in a row`, or `3 of 5`.")
     crashed: InTime | None = doc("A machine ended unasked that often: `2 in 5m`. Of a platform signal.")
     quantile: QuantileOf | None = doc("A quantile of a histogram, over the time `over`.")
+    burn: Burn | None = doc("An error budget that burns too fast, over a long window and still over a short one.")
     worse_than_baseline: WorseThanBaseline | None = doc(
-        "Fires when a ratio or quantile is so much worse than under the proven release; instead of above or below."
+        "Fires when a ratio, a quantile or the probes of `signal` are so much worse than under the proven release; "
+        "instead of above or below."
     )
     report: tuple[Name, ...] | None = doc("Kinds of reports, by people or systems, that fire at once.", min_length=1)
     above: Limit | None = doc("Fires above this limit. In the unit of what it limits: 1%, 3000ms, or a bare number.")
     below: Limit | None = doc("Fires below this limit. In the unit of what it limits: 99%, 3000ms, or a bare number.")
     over: Positive | None = doc("Time over which counts are summed.")
     min_requests: Count | None = doc("No verdict with fewer requests than this within `over`.", ge=1)
+    by: Label | None = doc(
+        "Judge each part by itself: `region`, or the label that the signal splits its counters by, such as `route`."
+    )
     for_: Duration | None = doc("How long the breach must last without a break.", alias="for")
     on: On | None = doc("Who must agree. Default: 50% of the machines, or the edge where the signal asks it.")
     then: Literal["page", "rollback"] = need("What a firing rule asks for.")
@@ -119,7 +156,10 @@ class First(Section):
     """The machines that go back first, before the rest."""
 
     machines: Count = doc("How many.", default=1, ge=1, le=100)
-    wait: Positive = doc("How long they may take to show that they do better than the rest.", default="90s")
+    wait: PositiveOrAuto = doc(
+        "How long they may take to show that they do better than the rest; `auto`: as long as it takes, 90s to 4m.",
+        default="90s",
+    )
     on_unclear: Literal["hold", "go_on"] = doc(
         "Where that could not be told: `hold` asks a person, `go_on` goes on.", default="hold"
     )
@@ -170,7 +210,14 @@ class Comparison(Section):
 
     block: Positive = doc("Length of one block of its past.", default="5m")
     blocks: Count = doc("How many blocks count.", default=24, ge=1, le=288)
-    settle: Duration = doc("A machine's first moments on an image, which are not compared.", default="30s")
+    settle: DurationOrAuto = doc(
+        "A machine's first moments on an image, which are not compared; `auto`: as long as earlier releases took.",
+        default="30s",
+    )
+    healthy_rolled_back: OneIn = doc(
+        "At most so many healthy releases are ever rolled back by all rules with `worse_than_baseline` together.",
+        default="1 in 1000",
+    )
 
 
 class Approval(Section):

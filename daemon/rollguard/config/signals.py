@@ -12,7 +12,7 @@ from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.quantity import Dimension, duration_text
 from rollguard.config.yamltext import Path
 from rollguard.core.patterns import pattern
-from rollguard.core.policy import Quantile, Ratio
+from rollguard.core.policy import Probes, Quantile, Ratio
 from rollguard.core.signals import (
     HttpSignal,
     JourneySignal,
@@ -26,6 +26,7 @@ from rollguard.core.signals import (
     ScrapeSignal,
     SecretRef,
     Signal,
+    Split,
 )
 
 KINDS = ("http", "json", "journey", "scrape", "prometheus", "logs", "platform")
@@ -87,8 +88,10 @@ class Directory:
         return signal, within
 
 
-def signal_of(condition: Ratio | Quantile) -> str:
+def signal_of(condition: Ratio | Quantile | Probes) -> str:
     """The name of the signal whose readings decide."""
+    if isinstance(condition, Probes):
+        return condition.signal
     return (condition.total if isinstance(condition, Ratio) else condition.key).partition(".")[0]
 
 
@@ -214,6 +217,7 @@ def _prometheus(
         machine_label=None if store.machine_label == "none" else store.machine_label,
         token=secret("token", store.token_env, store.token_file, path, complaints, required=False),
         counts_probes=store.counts_probes,
+        split=_split(store, path, complaints),
         max_age_s=store.max_age,
     )
 
@@ -226,6 +230,16 @@ def _check_series(page: sources.Scrape | sources.Prometheus, path: Path, complai
             wanted = "the series of a histogram, which ends in _bucket"
             message = f"a histogram is read from its buckets; write {series.name}_bucket"
             complaints.value((*path, "histograms", key), Wrong(message, wanted=wanted))
+
+
+def _split(page: sources.Scrape | sources.Prometheus, path: Path, complaints: Complaints) -> Split | None:
+    if page.split is None:
+        return None
+    label = page.split.label
+    if label in ("region", page.machine_label):
+        what = f"{'regions' if label == 'region' else 'machines'} are told apart without it"
+        complaints.value((*path, "split", "label"), Wrong(what, wanted="another label"))
+    return Split(label, page.split.most)
 
 
 def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complaints: Complaints) -> ScrapeSignal:
@@ -242,6 +256,7 @@ def _scrape(name: str, every_s: float, page: sources.Scrape, path: Path, complai
         machine_label=None if page.machine_label == "none" else page.machine_label,
         token=secret("token", page.token_env, page.token_file, path, complaints, required=False),
         counts_probes=page.counts_probes,
+        split=_split(page, path, complaints),
     )
 
 

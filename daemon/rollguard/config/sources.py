@@ -6,11 +6,13 @@ from typing import Literal
 
 from rollguard.config.journeys import STEPS_MAX, JourneyStep
 from rollguard.config.scalars import (
+    Count,
     Dotted,
     EnvName,
     Flag,
     Interval,
     Key,
+    Label,
     Number,
     Positive,
     Series,
@@ -21,6 +23,9 @@ from rollguard.config.scalars import (
 from rollguard.config.section import Section, doc, need
 
 ScopeName = Literal["machine", "edge"]
+SPLIT_MAX = 100
+"""Parts of a counter; each is kept for every machine and reading."""
+
 UnitName = Literal["ms", "s", "percent", "ratio", "bytes"]
 
 
@@ -55,6 +60,13 @@ class JsonProbe(HttpProbe):
     values: dict[Key, JsonNumber] = need("The numbers to read, by the names that rules use.", min_length=1)
 
 
+class Split(Section):
+    """A label by which counters are told apart, for rules with `by`."""
+
+    label: Label = need("The label, such as `route`.")
+    most: Count = doc("How many of its values are told apart, the busiest first.", default=20, ge=1, le=SPLIT_MAX)
+
+
 class Scrape(Section):
     """Read counters and histograms from a metrics page (OpenMetrics or Prometheus text, also `/federate`)."""
 
@@ -73,6 +85,7 @@ class Scrape(Section):
     histograms: dict[Key, Series] = doc(
         "Histograms to read, by the names that rules use; the series end in `_bucket`.", default={}
     )
+    split: Split | None = doc("A label by which the counters are told apart, for rules with `by`.")
 
 
 class PromValue(Section):
@@ -100,6 +113,7 @@ class Prometheus(Section):
     histograms: dict[Key, Series] = doc(
         "Histograms to read, by the names that rules use; the series end in `_bucket`.", default={}
     )
+    split: Split | None = doc("A label by which the counters are told apart, for rules with `by`.")
     values: dict[Key, PromValue] = doc("Expressions to evaluate, by the names that rules use.", default={})
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from rollguard.core import text
-from rollguard.core.policy import Compared, Comparing, Policy, Quantile, Ratio
+from rollguard.core.policy import Compared, Comparing, Policy, Probes, Quantile, Ratio
 
 REQUESTS_WANTED = 2000.0
 """With fewer requests in the newest blocks, older ones are kept as well."""
@@ -111,9 +111,10 @@ def _newest(blocks: list[Block], settings: Comparing) -> list[Block]:
     return kept[::-1]
 
 
-def compared(policy: Policy) -> tuple[Compared, ...]:
-    """The comparisons that the policy's rules make."""
-    return tuple(r.condition for r in policy.rules if isinstance(r.condition, Compared))
+def compared(policy: Policy) -> tuple[Ratio | Quantile, ...]:
+    """What the policy's rules compare with the past."""
+    found = (r.condition.of for r in policy.rules if isinstance(r.condition, Compared))
+    return tuple(of for of in found if not isinstance(of, Probes))
 
 
 def measure_of(of: Ratio | Quantile, policy: Policy) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, islice, takewhile
 
-from rollguard.core import text
+from rollguard.core import confirm, text
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.fleet import Tenure
 from rollguard.core.judging import (
@@ -37,8 +37,28 @@ def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> F
     ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
     finding = _by_quorum(rule, evidence, signal, ask, now)
     if finding.firing and finding.blame is Blame.RELEASE and _hard_down(evidence, signal, ask):
-        finding = replace(finding, trigger=Trigger.HARD_DOWN)
-    return finding
+        return replace(finding, trigger=Trigger.HARD_DOWN)
+    seen = finding.firing or finding.state is RuleState.PENDING
+    down = confirm.down(condition, signal, evidence, now) if seen else None
+    return finding if down is None else _down(rule, down, evidence, ask)
+
+
+def _down(rule: Rule, down: confirm.Down, evidence: Evidence, ask: Callable[[str, float], Answer]) -> Finding:
+    """Nobody is served, as everybody who was asked every second says."""
+    condition, members = rule.condition, evidence.view.serving
+    assert isinstance(condition, Failing)
+    told = [ask(t.machine, t.since).since or down.since for t in members] or [down.since]
+    names = [f"{len(members)} of {len(members)} machines"] if down.machines else []
+    where = text.listing([*names, *(["the edge"] if down.edge is not None else [])])
+    return Finding(
+        rule=rule,
+        state=RuleState.FIRING,
+        sentence=f"{condition.signal} fails for {text.seconds(down.for_s)} without a break ({down.detail}) on {where}",
+        value=float(down.count),
+        machines=tuple(t.machine for t in members) if down.machines else (),
+        since=sorted(told)[min(quorum(rule, evidence.view, len(members)), len(told)) - 1],
+        trigger=Trigger.HARD_DOWN,
+    )
 
 
 def _probe_answer(
@@ -47,7 +67,9 @@ def _probe_answer(
     seen = (r for r in evidence.windows.newest_first(signal.name, subject, since) if r.gap is None)
     newest = next(seen, None)
     if not _fresh(newest, signal, max(since, evidence.alive_since), now):
-        return Answer(subject=subject, say=Say.NOTHING, detail="no answer", until=math.inf)
+        heard = next(evidence.windows.newest_first(signal.name, subject, since), None)
+        why = str(heard.gap) if heard is not None and heard.gap is not None else "no answer"
+        return Answer(subject=subject, say=Say.NOTHING, detail=why, until=math.inf)
     if newest is None:
         return Answer(subject=subject, say=Say.QUIET, detail="nothing read yet")
     last = islice(chain([newest], seen), condition.of)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rollguard.core import ratios, text
-from rollguard.core.finding import Blame, Finding, RuleState, Trigger
+from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.fleet import Tenure, View
 from rollguard.core.judging import MARGIN_S, Evidence, beyond, fresh_until, quorum, stale_after_s
 from rollguard.core.policy import Quantile, Ratio, Rule
@@ -21,11 +21,8 @@ ALIKE = 0.5
 class Limit:
     """What a measure is held against.
 
-    ``beyond`` looks at the value alone; ``sure`` says that it is beyond whatever chance or the rest of the window may
-    do, ``doubt`` why it is not. ``near`` and ``past`` are the words for a measure within and beyond. ``nothing`` says
-    why there is no limit to hold it against, which is so until ``nothing_until``. A measure must be beyond
-    ``throughout``: in each of so many ``parts`` of what was counted in its window, ``parts_s_min`` altogether. A hiccup
-    is over sooner.
+    ``beyond`` looks at the value alone; ``sure``: it is beyond whatever the rest of the window may do; ``doubt``:
+    why it is not. ``near`` and ``past`` are the words for a measure within and beyond.
     """
 
     value: float | None
@@ -34,13 +31,6 @@ class Limit:
     doubt: str
     near: Callable[[Measure], str]
     past: Callable[[Measure], str]
-    baseline: float | None = None
-    trigger: Trigger = Trigger.ABSOLUTE
-    nothing: str = ""
-    nothing_until: float = math.inf
-    throughout: Callable[[Measure], bool] | None = None
-    parts: int = 1
-    parts_s_min: float = 0.0
 
 
 def absolute(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: float) -> Finding:
@@ -104,11 +94,9 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
             sentence=f"{who.words}{sentence}",
             value=measured.value,
             limit=limit.value,
-            baseline=limit.baseline,
             blame=who.blame,
             machines=who.machines,
             since=since,
-            trigger=limit.trigger,
             holds_until=holds_until,
         )
 
@@ -120,8 +108,6 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
             return make(RuleState.CLEAR, f"{name}: nothing read yet")
         return make(RuleState.BLIND, f"no readings of {key_of(of)}: {measured.gap or 'no answer'}")
     until = min(measured.oldest_at + of.over_s - MARGIN_S, fresh_until(measured.newest_at, signal))
-    if limit.nothing:
-        return make(RuleState.CLEAR, f"{name}: {limit.nothing}", holds_until=min(until, limit.nothing_until))
     if measured.value is None:
         window = f"{measured.count:.0f} of {of.min_count:.0f} in {text.seconds(of.over_s)}"
         return make(RuleState.CLEAR, f"{name}: too little traffic to judge, {window}", holds_until=until)
@@ -130,8 +116,6 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
         return make(RuleState.CLEAR, f"{words}, {limit.near(measured)}", holds_until=until)
     if not limit.sure(measured):
         return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: {limit.doubt}")
-    if not judged.lasts(measured):
-        return make(RuleState.PENDING, f"{words}, {limit.near(measured)}: it has not lasted yet")
     since = judged.held_since(now)
     words = f"{words}, {limit.past(measured)}"
     if now - since >= of.for_s:
@@ -166,18 +150,6 @@ class _Judged:
             return ratios.ratio_at(replace(self.of, min_count=least), policy, view, windows, at)
         return ratios.quantile_at(replace(self.of, min_count=least), policy, view, windows, at)
 
-    def lasts(self, measured: Measure) -> bool:
-        """Whether the measure is beyond its limit in every part of what was counted in its window."""
-        if self.limit.throughout is None:
-            return True
-        span_s = min(self.of.over_s, measured.span_s)
-        if measured.counted_to is None or span_s < min(self.of.over_s, self.limit.parts_s_min):
-            return False
-        part_s = span_s / self.limit.parts
-        alone = replace(self, of=replace(self.of, over_s=part_s))
-        ends = (measured.counted_to - n * part_s for n in range(self.limit.parts))
-        return all(self.limit.throughout(alone.measure(self.evidence.view, end, 0.0)) for end in ends)
-
     def held_since(self, now: float) -> float:
         """The earliest instant, back to ``for_s``, from which the measure was beyond its limit at every reading."""
         if self.of.for_s == 0:
@@ -186,17 +158,14 @@ class _Judged:
         start = now - self.of.for_s - 60.0
         for at in ratios.reading_times(key_of(self.of), view, self.evidence.windows, start, now):
             then = self.measure(view, at, self.of.min_count)
-            if then.value is None or not self._held(then):
+            if then.value is None or not self.limit.beyond(then):
                 break
             held = at
         return held
 
-    def _held(self, then: Measure) -> bool:
-        return self.limit.sure(then) if self.limit.trigger is Trigger.RELATIVE else self.limit.beyond(then)
-
     def who(self, measured: Measure, now: float) -> _Who:
         """The release, if it does as badly without its worst machines (fewer than the quorum) and beside the old
-        ones.
+        ones. Without enough requests the others show nothing.
         """
         view, above = self.evidence.view, self.of.above
         if measured.of_edge:
@@ -210,10 +179,21 @@ class _Judged:
         few = quorum(self.rule, view, len(ranked)) - 1
         worst, rest = ranked[:few], tuple(t for t, _ in ranked[few:])
         without = self.measure(_of(view, rest), now, 0.0) if worst else None
-        if without is None or without.value is None or self.limit.beyond(without):
+        if without is None or without.value is None or self.limit.beyond(without) or not self._shows(without):
             return _Who(Blame.RELEASE)
         sick = tuple(t.machine for t, m in worst if self.limit.beyond(m))
+        if not sick:
+            return _Who(Blame.RELEASE)
         return _Who(Blame.MACHINE, f"machine {text.listing(sick)}, not the release: ", sick)
+
+    def _shows(self, rest: Measure) -> bool:
+        """Whether so many requests would have had a bad one at the limit."""
+        if isinstance(self.of, Quantile):
+            tolerated = 1 - self.of.q
+        else:
+            tolerated = 0.0 if self.limit.value is None else self.limit.value
+            tolerated = tolerated if self.of.above else 1 - tolerated
+        return rest.count * tolerated >= 1.0
 
     def _alike(self, old: Measure, new: Measure) -> bool:
         """Whether the old machines do about as badly."""

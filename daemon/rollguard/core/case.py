@@ -9,6 +9,7 @@ from enum import StrEnum
 from rollguard.core import text
 from rollguard.core.drift import Drifts
 from rollguard.core.finding import Finding
+from rollguard.core.first_plan import Plan
 from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.model import Snapshot
 from rollguard.core.policy import Policy
@@ -30,7 +31,8 @@ class Case:
 
     ``resolvable`` is what the platform said of the target's image (None: not asked yet). ``deploy`` names a deploy
     in progress. ``clock_behind_s``: how far wall time lies before the journal's newest entry. ``around`` is what
-    the guard knows of the world outside the app, ``drifts`` what changed in the app's configuration.
+    the guard knows of the world outside the app, ``drifts`` what changed in the app's configuration. ``plan`` is what a
+    first machine could show (None: nothing asks for one).
     """
 
     policy: Policy
@@ -46,6 +48,7 @@ class Case:
     around: Surroundings = field(default_factory=Surroundings)
     overrides: frozenset[str] = frozenset()
     drifts: Drifts = field(default_factory=Drifts)
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)

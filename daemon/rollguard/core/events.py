@@ -170,7 +170,7 @@ class GoalSet(Event):
     ``after_version`` is the newest release row at that moment: any newer row that is not ours ends the goal.
     ``instances`` are the machines' instance IDs then: a machine that left its own was changed by somebody else.
     ``rules`` asked for it; ``prove``: the first machine must do better than the rest before the others follow.
-    ``executor`` is whose hands do it.
+    ``executor`` is whose hands do it. ``first_wait_s``: how long the first machine is compared (None: by the policy).
     """
 
     incident: str
@@ -187,6 +187,7 @@ class GoalSet(Event):
     rules: tuple[str, ...] = ()
     prove: bool = False
     executor: str = "machines"
+    first_wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,24 @@ from typing import Any
 
 from rollguard.core import events as ev
 from rollguard.core import text
+from rollguard.core.budgets import Burn
 from rollguard.core.case import Effect, named
 from rollguard.core.conditions import Situation
 from rollguard.core.finding import Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence
 from rollguard.core.model import EDGE, Mode
-from rollguard.core.policy import Action, Compared, Condition, Crashed, Failing, Quantile, Ratio, Reported, Threshold
+from rollguard.core.policy import (
+    Action,
+    Compared,
+    Condition,
+    Crashed,
+    Failing,
+    Probes,
+    Quantile,
+    Ratio,
+    Reported,
+    Threshold,
+)
 from rollguard.core.status import baseline_object, interlock_objects, limit_of, rule_object
 
 Json = dict[str, Any]
@@ -76,15 +88,15 @@ def closeness(finding: Finding) -> float | None:
     return limit / value if value else None
 
 
-def _keys(condition: Condition) -> tuple[str, ...]:
+def _keys(condition: Condition | Probes) -> tuple[str, ...]:
     match condition:
         case Compared(of=of):
             return _keys(of)
-        case Failing(signal=signal):
+        case Failing(signal=signal) | Probes(signal=signal):
             return (signal,)
         case Threshold(key=key) | Quantile(key=key):
             return (key,)
-        case Ratio(bad=bad, total=total):
+        case Burn(bad=bad, total=total) | Ratio(bad=bad, total=total):
             return (bad, total)
         case Crashed() | Reported():
             return ()

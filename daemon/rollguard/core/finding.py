@@ -34,6 +34,7 @@ class Blame(StrEnum):
 
     RELEASE = "release"
     MACHINE = "machine"
+    REGION = "region"
     EVERYONE = "everyone"
 
 
@@ -47,7 +48,10 @@ class Finding:
 
     ``sentence`` says value, limit and since when; ``since`` is the first reading of the present breach. ``machines``
     are those that breach. ``value``, ``limit`` and ``baseline`` (what the release is compared with) are in base units,
-    None where there is none. As long as nothing new is read, judging again says the same up to ``holds_until``.
+    None where there is none. ``odds``, where it was compared with a baseline: evidence this strong turns up in fewer
+    than 1 of so many releases that are within tolerance. ``side_by_side``: machines on the old image, under the same
+    users, have shown that it is the release. ``bound_s``: the values are shares of requests slower than that. As long
+    as nothing new is read, judging again says the same up to ``holds_until``.
     """
 
     rule: Rule
@@ -61,6 +65,9 @@ class Finding:
     since: float | None = None
     trigger: Trigger = Trigger.ABSOLUTE
     holds_until: float = field(default=-math.inf, compare=False)
+    odds: float | None = None
+    side_by_side: bool = False
+    bound_s: float | None = None
 
     @property
     def firing(self) -> bool:

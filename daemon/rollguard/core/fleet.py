@@ -31,6 +31,7 @@ class Tenure:
     resting: bool = False
     routable: bool = True
     cordoned: bool = False
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ def _tenure(before: Tenure | None, machine: Machine, last_look_at: float | None,
         resting=machine.state in {"stopped", "suspended"} and not machine.crashed,
         routable=machine.healthy_routable,
         cordoned=machine.cordoned,
+        region=machine.region,
     )
 
 

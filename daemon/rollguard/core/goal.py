@@ -40,6 +40,7 @@ class Goal:
     rules: tuple[str, ...] = ()
     prove: bool = False
     executor: str = "machines"
+    first_wait_s: float | None = None
     delegate: str | None = None
     row_intended: bool = False
     row_id: str | None = None

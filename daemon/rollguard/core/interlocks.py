@@ -10,7 +10,7 @@ from functools import cache
 
 from rollguard.core.case import Case, Check, Effect, Refusal
 from rollguard.core.finding import Trigger
-from rollguard.core.locks import budget, database, never, people, release, world
+from rollguard.core.locks import budget, database, first, never, people, release, world
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ TABLE = (
     Interlock("freeze", people.freeze, "H  H  H  H  W  W"),
     Interlock("clock", world.clock, "H  H  H  H  W  W"),
     Interlock("restored release", release.restored, "H  H  H  H  W  W"),
+    Interlock("first machine", first.cannot_tell, "H  H  -  -  -  -"),
+    Interlock("no first machine", first.goes_without, "W  W  -  -  -  -"),
 )
 
 
@@ -92,6 +94,11 @@ def standing(case: Case, trigger: Trigger, now: float) -> tuple[tuple[Refusal, .
         else:
             refusals.append(Refusal(lock.name, why))
     return tuple(refusals), tuple(warnings)
+
+
+def holds(name: str, trigger: Trigger) -> bool:
+    """Whether this interlock, where it stands, holds this trigger."""
+    return any(lock.name == name and lock.effect(trigger) is Effect.HOLDS for lock in TABLE)
 
 
 def overridable(name: str, trigger: Trigger) -> bool:

@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rollguard.core import by_machine, by_sum, compare, text
+from rollguard.core import burn, by_label, by_machine, by_region, by_sum, confirm, text
+from rollguard.core.budgets import Burn, ByLabel, ByRegion
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence, by_chance, has_edge, of_users, quorum
+from rollguard.core.one_region import told_apart
 from rollguard.core.policy import (
     Compared,
     Condition,
     Crashed,
     Failing,
     Policy,
+    Probes,
     Quantile,
     Ratio,
     Reported,
@@ -36,7 +39,7 @@ def judge(rule: Rule, evidence: Evidence, now: float) -> Finding:
 
 def judge_all(evidence: Evidence, now: float) -> tuple[Finding, ...]:
     """Every rule of the policy, in its order."""
-    return _with_the_sick(tuple(judge(rule, evidence, now) for rule in evidence.policy.rules), evidence)
+    return _blamed(tuple(judge(rule, evidence, now) for rule in evidence.policy.rules), evidence, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Judge:
         self._evidence: Evidence | None = None
         self._sources: dict[str, _Sources] = {}
         self._known: dict[str, _Known] = {}
+        self._burnt = burn.Ledgers()
 
     def judge_all(self, evidence: Evidence, now: float) -> tuple[Finding, ...]:
         """Every rule of the policy, in its order."""
@@ -66,16 +70,22 @@ class Judge:
             self._known.clear()
             self._sources.clear()
         self._evidence = evidence
-        return _with_the_sick(tuple(self._judge(rule, evidence, now) for rule in evidence.policy.rules), evidence)
+        self._burnt.take(evidence, now)
+        return _blamed(tuple(self._judge(rule, evidence, now) for rule in evidence.policy.rules), evidence, now)
 
     def _judge(self, rule: Rule, evidence: Evidence, now: float) -> Finding:
+        if isinstance(rule.condition, Compared):
+            return judge(rule, evidence, now)  # it has a memory of its own
         sources, known = self._sources.get(rule.name), self._known.get(rule.name)
         if sources is None:
             sources = self._sources[rule.name] = _sources(rule.condition, evidence.policy)
         stamps = sources.stamps(evidence.windows)
         if known is not None and known.at <= now <= known.finding.holds_until and known.stamps == stamps:
             return known.finding
-        finding = judge(rule, evidence, now)
+        if isinstance(rule.condition, Burn):
+            finding = self._burnt.judge(rule, rule.condition, evidence, now)
+        else:
+            finding = judge(rule, evidence, now)
         if all(evidence.windows.newest_at(key) <= now for key in sources.keys):  # else time alone makes more count
             self._known[rule.name] = _Known(finding, now, stamps)
         return finding
@@ -110,18 +120,25 @@ class _Sources:
         return stamps + tuple(windows.stamp(key, counted_to) for key in self.probes)
 
 
-def _sources(condition: Condition, policy: Policy) -> _Sources:
+def _sources(condition: Condition | Probes, policy: Policy) -> _Sources:
     match condition:
         case Compared(of=of):
             return _sources(of, policy)
-        case Failing(signal=key) | Threshold(key=key):
+        case Failing(signal=key):
+            return _Sources((key, confirm.again(key)))
+        case Probes(signal=key) | Threshold(key=key):
             return _Sources((key,))
-        case Ratio(total=key, bad=bad):
+        case Burn(total=key, bad=bad) | Ratio(total=key, bad=bad):
             return _Sources((key, bad), tuple(probe_keys(policy, key)))
         case Quantile(key=key):
             return _Sources((key,), tuple(probe_keys(policy, key)))
         case Crashed() | Reported():
             return _Sources()
+
+
+def _blamed(findings: tuple[Finding, ...], evidence: Evidence, now: float) -> tuple[Finding, ...]:
+    """The same findings, those explained by sick machines or by one region that may be."""
+    return told_apart(_with_the_sick(findings, evidence), evidence, lambda rule, part: judge(rule, part, now))
 
 
 def _with_the_sick(findings: tuple[Finding, ...], evidence: Evidence) -> tuple[Finding, ...]:
@@ -168,9 +185,15 @@ def _is_anybodys(finding: Finding, evidence: Evidence) -> bool:
 def _is_users(finding: Finding, evidence: Evidence) -> bool:
     """Whether this is a share of what users got at the edge."""
     condition = finding.rule.condition
-    if isinstance(condition, Compared):
-        condition = condition.of
-    return isinstance(condition, Ratio) and of_users(evidence.policy.signal(condition.total.partition(".")[0]))
+    of = condition.of if isinstance(condition, Compared) else condition
+    return isinstance(of, Burn | Ratio) and of_users(evidence.policy.signal(of.total.partition(".")[0]))
+
+
+def _compared(rule: Rule, condition: Compared, evidence: Evidence, now: float) -> Finding:
+    """What the comparison with the past, and with machines side by side, has come to."""
+    if evidence.compare is not None:
+        return evidence.compare(rule, evidence, now)
+    return Finding(rule=rule, state=RuleState.CLEAR, sentence="nothing is compared here", trigger=Trigger.RELATIVE)
 
 
 def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -> Finding:
@@ -196,12 +219,22 @@ def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -
     )
 
 
+def _counted(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: float) -> Finding:
+    """A share or a quantile against its limit, of all machines together or split."""
+    if isinstance(condition.by, ByRegion):
+        return by_region.by_region(rule, condition, evidence, now)
+    if isinstance(condition, Ratio) and isinstance(condition.by, ByLabel):
+        return by_label.by_label(rule, condition, condition.by, evidence, now)
+    return by_sum.absolute(rule, condition, evidence, now)
+
+
 _JUDGES: dict[type, Callable[[Rule, Any, Evidence, float], Finding]] = {
-    Compared: compare.compared,
+    Burn: burn.burning,
+    Compared: _compared,
     Failing: by_machine.failing,
     Threshold: by_machine.threshold,
-    Ratio: by_sum.absolute,
-    Quantile: by_sum.absolute,
+    Ratio: _counted,
+    Quantile: _counted,
     Crashed: by_machine.crashed,
     Reported: _reported,
 }

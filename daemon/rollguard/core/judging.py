@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from rollguard.core.baseline import Baseline
 from rollguard.core.events import Reported
+from rollguard.core.finding import Finding
 from rollguard.core.fleet import View
 from rollguard.core.policy import Policy, Rule
 from rollguard.core.signals import CountSignal, JourneySignal, ProbeSignal, Scope, Signal
@@ -39,11 +41,16 @@ class Answer:
     until: float = -math.inf
 
 
+Compare = Callable[["Rule", "Evidence", float], Finding]
+"""What a rule that compares says now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All a judgement may look at. ``alive_since`` is when this life of the guard began to read.
 
-    ``baseline`` is what the release is compared with; where that is None, ``no_baseline`` may say why.
+    ``baseline`` is what the release is compared with; where that is None, ``no_baseline`` may say why; ``own`` is what
+    was learnt of the release itself. ``compare`` judges the rules that compare, which have a memory of their own.
     """
 
     policy: Policy
@@ -53,6 +60,8 @@ class Evidence:
     alive_since: float = 0.0
     baseline: Baseline | None = None
     no_baseline: str = ""
+    own: Baseline | None = None
+    compare: Compare | None = None
 
 
 def stale_after_s(signal: Signal) -> float:

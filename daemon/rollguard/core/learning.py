@@ -75,7 +75,7 @@ def block_of(policy: Policy, view: View, windows: Windows, start: float, end: fl
     view = settled(view, policy.comparing.settle_s)
     shares: dict[str, Share] = {}
     times: dict[str, Times] = {}
-    for of in (condition.of for condition in compared(policy)):
+    for of in compared(policy):
         name = measure_of(of, policy)
         if isinstance(of, Ratio):
             whole = replace(of, over_s=end - start, min_count=0.0)

@@ -219,6 +219,7 @@ def _goal_set(state: TargetState, e: ev.GoalSet) -> TargetState:
         rules=e.rules,
         prove=e.prove,
         executor=e.executor,
+        first_wait_s=e.first_wait_s,
     )
     past = PastRollback(at=e.at, candidate=e.candidate, target=e.target, trigger=e.trigger)
     state = replace(state, rollbacks=(*state.rollbacks, past)[-ROLLBACKS_MAX:])

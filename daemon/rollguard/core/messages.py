@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rollguard.core import text
+from rollguard.core.budgets import Burn
 from rollguard.core.case import Refusal
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Kind, Page, Severity
-from rollguard.core.policy import Compared, Condition, Failing, Policy, Quantile, Ratio
+from rollguard.core.policy import Compared, Condition, Failing, Policy, Probes, Quantile, Ratio
 from rollguard.core.status import limit_of
 
 OPERATIONS = "https://github.com/rollguard/rollguard/blob/main/docs/operations.md"
@@ -139,7 +140,7 @@ def numbers(finding: Finding) -> list[tuple[str, str]]:
 
 def _unit_of(condition: Condition) -> Callable[[float], str]:
     match condition.of if isinstance(condition, Compared) else condition:
-        case Ratio():
+        case Burn() | Ratio() | Probes():
             return text.percent
         case Quantile():
             return text.seconds

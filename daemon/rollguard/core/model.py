@@ -26,6 +26,7 @@ class GapKind(StrEnum):
     BAD_ANSWER = "bad answer"
     STALE = "stale"
     NOT_A_NUMBER = "not a number"
+    LATE = "the guard was late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,12 @@ class Reading:
     """One value of one signal for one subject at one instant, or its absence with a reason.
 
     ``key`` is ``signal`` or ``signal.value``; ``subject`` a machine ID or ``EDGE``. ``value`` is, by kind of
-    signal: 1.0 / 0.0 for a probe that succeeded / failed (``detail`` says how); a number in base units; or, for
-    a counter, the increase from ``since`` to ``until`` (a metrics store is behind: ``at`` is when it was read).
+    signal: 1.0 / 0.0 for a probe that succeeded / failed (``detail`` says how), asked at ``since`` where that is known;
+    a number in base units; or, for a counter, the increase from ``since`` to ``until`` (a metrics store is behind:
+    ``at`` is when it was read).
     ``buckets`` are a histogram's increases, ``(upper bound, count)``, cumulative as in Prometheus, the last bound
-    being infinite.
+    being infinite. ``parts`` are a counter's increases by the value of the label that its signal is split by, ``""``
+    for all values beyond the most that are told apart.
     """
 
     key: str
@@ -48,6 +51,7 @@ class Reading:
     since: float | None = None
     until: float | None = None
     buckets: tuple[tuple[float, float], ...] = ()
+    parts: tuple[tuple[str, float], ...] = ()
 
     @property
     def unanswered(self) -> bool:

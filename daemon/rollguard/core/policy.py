@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rollguard.core.budgets import Burn, ByLabel, ByRegion
 from rollguard.core.calendars import Freeze
 from rollguard.core.channels import Channel
 from rollguard.core.executors import Executor, Machines
@@ -48,7 +49,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Sum of ``bad`` over sum of ``total`` within the last ``over_s``, over the cohort together.
+    """Sum of ``bad`` over sum of ``total`` within the last ``over_s``, over the cohort together, or split ``by`` what.
 
     No verdict under ``min_count`` of ``total`` in the window. ``for_s``: the ratio must hold that long.
     """
@@ -60,6 +61,7 @@ class Ratio:
     above: bool
     min_count: float
     for_s: float = 0.0
+    by: ByRegion | ByLabel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Quantile:
     above: bool
     min_count: float
     for_s: float = 0.0
+    by: ByRegion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +95,31 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """The share of failed probes of ``signal``, shown over ``over_s``. What is tolerated of them is the same for every
+    app.
+    """
+
+    signal: str
+    over_s: float = 120.0
+    min_count: float = 0.0
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """A share or a quantile against what the proven release did: worse than baseline × ``factor`` + ``add``.
 
-    The ``limit`` of ``of`` is not used: it is worked out from the baseline. ``factor`` of a quantile is how many times
-    slower; ``add`` is for ratios, 0.01 being a percentage point.
+    The ``limit`` of ``of`` is not used: it is worked out from the baseline, and for probes it is fixed. ``factor`` of a
+    quantile is how many times slower; ``add`` is for ratios, 0.01 being a percentage point. ``over_s`` is only shown.
     """
 
-    of: Ratio | Quantile
+    of: Ratio | Quantile | Probes
     factor: float = 1.0
     add: float = 0.0
 
 
-Condition = Compared | Failing | Threshold | Ratio | Quantile | Crashed | Reported
+Condition = Burn | Compared | Failing | Threshold | Ratio | Quantile | Crashed | Reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,26 +198,31 @@ class Interlocks:
 class Comparing:
     """How the proven release is remembered for comparison, and from when on a new one is compared with it.
 
-    ``blocks`` of ``block_s`` each; a machine's first ``settle_s`` on an image count for nothing.
+    ``blocks`` of ``block_s`` each; a machine's first ``settle_s`` on an image count for nothing; with ``settle_auto``
+    that is only where it starts, until earlier releases have told. Of healthy releases at most the share ``alpha`` may
+    be rolled back by all comparisons together.
     """
 
     block_s: float = 300.0
     blocks: int = 24
     settle_s: float = 30.0
+    settle_auto: bool = False
+    alpha: float = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
     """How to go back: sizes are ratios of a process group, times are seconds.
 
-    The ``first`` machines must do better than the rest within ``first_wait_s``; ``go_on_unclear`` goes on where that
-    could not be told. ``restart_sick``: restart a machine that fails alone, one an hour, under the floor.
+    The ``first`` machines must do better than the rest within ``first_wait_s``, or with ``first_wait_auto`` within as
+    much longer as traffic is thin; ``go_on_unclear`` goes on where that could not be told. ``restart_sick``: restart a machine that fails alone, one an hour, under the floor.
     ``executor``: whose hands do it; anybody's but the guard's own go by their own order and floor.
     ``not_ready_after_s``: for how long a rollback must be impossible before people are told.
     """
 
     first: int = 1
     first_wait_s: float = 90.0
+    first_wait_auto: bool = False
     go_on_unclear: bool = False
     restart_sick: bool = False
     max_unavailable: float = 0.25

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from rollguard.core import events as ev
 from rollguard.core import text
+from rollguard.core.budgets import Burn
 from rollguard.core.event import Event, Recorded
 from rollguard.core.incident_json import findings
 from rollguard.core.incident_record import DUE_S, Chronicle, chronicle, page_key
 from rollguard.core.lifecycle import Incident
 from rollguard.core.messages import OPERATIONS, by_digest
 from rollguard.core.pages import Kind, Page, Severity
-from rollguard.core.policy import Compared, Failing, Policy, Quantile, Ratio
+from rollguard.core.policy import Compared, Failing, Policy, Probes, Quantile, Ratio
 from rollguard.core.report import told
 
 ABOUT = "post-mortem"
@@ -187,7 +188,7 @@ def _number(policy: Policy, rule: str, value: float | None) -> str:
         return "–"
     condition = next((r.condition for r in policy.rules if r.name == rule), None)
     match condition.of if isinstance(condition, Compared) else condition:
-        case Ratio():
+        case Burn() | Ratio() | Probes():
             return text.percent(value)
         case Quantile():
             return text.seconds(value)

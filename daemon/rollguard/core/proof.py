@@ -27,11 +27,12 @@ def must_prove(trigger: Trigger, acting: Sequence[Finding], snapshot: Snapshot, 
     """Whether the first machines must do better than their peers before the rest follows.
 
     Not where nobody is served, where machines crash or somebody reported or decided it: there health is enough. Nor
-    where there is nobody to compare with: groups of a single machine, or one that is left to change.
+    where there is nobody to compare with: groups of a single machine, or one that is left to change. Nor where the
+    deploy was the experiment, because machines on the old image showed it while it rolled.
     """
     if trigger not in {Trigger.RELATIVE, Trigger.ABSOLUTE}:
         return False
-    if all(isinstance(f.rule.condition, Crashed) for f in acting):
+    if all(isinstance(f.rule.condition, Crashed) for f in acting) or any(f.side_by_side for f in acting):
         return False
     left = Counter(m.group for m in _comparable(snapshot) if m.started and m.digest != target)
     return any(count > 1 for count in left.values())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+from rollguard.core.confirm import again
 from rollguard.core.fleet import View
 from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Policy, Quantile, Ratio
@@ -52,7 +53,7 @@ def ratio_at(condition: Ratio, policy: Policy, view: View, windows: Windows, at:
     """
     total = _rows(condition.total, view, windows, at - condition.over_s, at)
     bad = _rows(condition.bad, view, windows, at - condition.over_s, at)
-    own = _own_probes(policy, condition.total, view, windows, total.spans)
+    own = own_of(policy, condition.total, view, windows, total.spans)
     counts, errors = _by_subject(total.rows), _by_subject(bad.rows)
     count = failed = 0.0
     for subject, counted in counts.items():  # one machine's probes are not taken out of another one's requests
@@ -85,7 +86,7 @@ def quantile_at(condition: Quantile, policy: Policy, view: View, windows: Window
     """
     read = _rows(condition.key, view, windows, at - condition.over_s, at)
     buckets = _summed(read.every)
-    own = _own_probes(policy, condition.key, view, windows, read.spans)
+    own = own_of(policy, condition.key, view, windows, read.spans)
     counts = _by_subject(read.rows)
     probes = sum(min(n, own.get(subject, (0.0, 0.0))[0]) for subject, n in counts.items())
     count = sum(counts.values()) - probes if buckets else 0.0
@@ -172,7 +173,7 @@ def _rows(key: str, view: View, windows: Windows, start: float, end: float) -> _
         mine = [r for r in heard if r.gap is None and r.since is not None and r.since >= since]
         if mine:
             found.rows[subject], found.spans[subject] = mine, _spans(mine)
-    found.newest_at = answered_at if answered_at > -math.inf else _last_answer(key, view, windows)
+    found.newest_at = answered_at if answered_at > -math.inf else last_answer(key, view, windows)
     if gap is not None:
         found.gap, found.unread = str(gap.gap), gap.at > answered_at
     return found
@@ -183,12 +184,20 @@ def _answers(reading: Reading) -> bool:
     return reading.gap is None or reading.gap is GapKind.NO_TRAFFIC
 
 
-def _last_answer(key: str, view: View, windows: Windows) -> float | None:
+def last_answer(key: str, view: View, windows: Windows) -> float | None:
+    """When the source of ``key`` last answered, for the edge or any machine of the cohort; None: never."""
     newest = (
         next((r.at for r in windows.newest_first(key, subject) if _answers(r)), None)
         for subject in (EDGE, *(t.machine for t in view.serving))
     )
     return max((at for at in newest if at is not None), default=None)
+
+
+def newest_gap(key: str, view: View, windows: Windows) -> str:
+    """The newest reason for which nothing was read of the cohort; empty where there is none."""
+    heard = (next(windows.newest_first(key, s), None) for s in (EDGE, *(t.machine for t in view.serving)))
+    gaps = [r for r in heard if r is not None and r.gap is not None]
+    return str(max(gaps, key=lambda r: r.at).gap) if gaps else ""
 
 
 def _by_subject(rows: Mapping[str, Sequence[Reading]]) -> dict[str, float]:
@@ -206,11 +215,12 @@ def probe_keys(policy: Policy, key: str) -> Iterator[str]:
     """The keys that say how many of the guard's own probes a counter has in it."""
     for probe in own_probes(policy, key):
         yield probe.name
+        yield again(probe.name)
         if isinstance(probe, JourneySignal):
             yield from (f"{probe.name}.{step.name}" for step in probe.steps)
 
 
-def _own_probes(
+def own_of(
     policy: Policy, key: str, view: View, windows: Windows, spans: Mapping[str, Sequence[Span]]
 ) -> dict[str, tuple[float, float]]:
     """By subject: how many of its counted requests were the guard's own probes, and how many of those got a 5xx."""
@@ -264,7 +274,8 @@ def _from_first_to_last_s(rows: Mapping[str, Sequence[Reading]]) -> float:
 
 def _count(windows: Windows, probe: ProbeSignal, subject: str, start: float, end: float) -> tuple[float, float]:
     """How many requests a probe made, and how many of them were answered with a 5xx."""
-    made, failed = windows.answers(probe.name, subject, start, end)
+    asked = [windows.answers(key, subject, start, end) for key in (probe.name, again(probe.name))]
+    made, failed = (sum(counts) for counts in zip(*asked, strict=True))
     if isinstance(probe, JourneySignal):
         made = sum(windows.answers(f"{probe.name}.{step.name}", subject, start, end)[0] for step in probe.steps)
     return float(made), float(failed)

@@ -20,11 +20,12 @@ DIGESTS_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """What one machine ran, since when it did so, and whether it was started."""
+    """What one machine ran, since when it did so, whether it was started, and where."""
 
     digest: str
     since: float
     started: bool
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ def _view(look: Look) -> View:
             digest_since=m.since,
             started=m.started,
             started_at=None,
+            region=m.region,
         )
         for name, m in look.machines.items()
     )

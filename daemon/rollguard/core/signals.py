@@ -75,6 +75,16 @@ class Selector:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Counters are read for each value of ``label`` by itself, too: for the ``most`` that are seen first, the busiest
+    first; all others together are one more.
+    """
+
+    label: str
+    most: int = 20
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapeSignal:
     """Reads OpenMetrics or Prometheus text. Series are summed per machine by ``machine_label``.
@@ -92,6 +102,7 @@ class ScrapeSignal:
     machine_label: str | None = "instance"
     token: SecretRef | None = None
     counts_probes: bool = True
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,7 @@ class PrometheusSignal:
     machine_label: str | None = "instance"
     token: SecretRef | None = None
     counts_probes: bool = True
+    split: Split | None = None
     max_age_s: float = 120.0
 
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from rollguard.core.policy import Compared, Condition, Crashed, Failing, Policy, Quantile, Ratio, Reported, Threshold
+from rollguard.core.budgets import Burn
+from rollguard.core.burn import recent_s
+from rollguard.core.policy import (
+    Compared,
+    Condition,
+    Crashed,
+    Failing,
+    Policy,
+    Probes,
+    Quantile,
+    Ratio,
+    Reported,
+    Threshold,
+)
 
 
-def span_s(condition: Condition, policy: Policy) -> float:
+def span_s(condition: Condition | Probes, policy: Policy) -> float:
     """The time that the oldest reading behind a verdict of this condition may lie back, in seconds."""
     match condition:
         case Failing(signal=name, k=k, of=of):
@@ -13,8 +26,14 @@ def span_s(condition: Condition, policy: Policy) -> float:
             return (of or k) * signal.every_s + getattr(signal, "timeout_s", 0.0)
         case Threshold(key=key, for_s=for_s):
             return for_s + 2 * policy.signal(key.partition(".")[0]).every_s
-        case Ratio(over_s=over_s, for_s=for_s) | Quantile(over_s=over_s, for_s=for_s):
+        case (
+            Ratio(over_s=over_s, for_s=for_s)
+            | Quantile(over_s=over_s, for_s=for_s)
+            | Probes(over_s=over_s, for_s=for_s)
+        ):
             return over_s + for_s
+        case Burn():
+            return recent_s(condition)
         case Compared(of=of):
             return span_s(of, policy)
         case Crashed(within_s=within_s):

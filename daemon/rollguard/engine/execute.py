@@ -36,8 +36,8 @@ LOOKS_MAX = 3
 LEASES_S_MAX = 3.0
 """Who waited for longer than that, for a lease or an answer, asks again who holds the other machines."""
 PROOF_POLL_S = 2.0
-PATIENCE = 2.5
-"""How many times ``first_wait_s`` the readings may take to come, from a metrics store that lies behind."""
+PATIENCE, BEHIND_S_MAX = 2.5, 150.0
+"""How many times the wait the readings may take to come, from a metrics store that lies behind; and how far behind."""
 SICK_S_MIN = 20.0
 """A check that fails once stands for as long as its interval: that is no verdict on the old image."""
 
@@ -136,8 +136,10 @@ class Executor:
     async def _prove(self, first: tuple[str, ...]) -> None:
         """Let the first machines show whether the target does better, and write it down before the rest follows."""
         since, sick_since, proof = self._clock.now(), None, None
+        wait_s = self._steps.goal.first_wait_s or self._settings.first_wait_s
+        patience_s = min(PATIENCE * wait_s, wait_s + BEHIND_S_MAX)
         while proof is None:
-            await asyncio.sleep(min(PROOF_POLL_S, self._settings.first_wait_s / 8))
+            await asyncio.sleep(min(PROOF_POLL_S, wait_s / 8))
             snapshot = await self._look()
             self._check_end(snapshot, _known(self._steps.goal, snapshot, {}))
             first, now = waits_for_proof(self._steps.goal, snapshot), self._clock.now()
@@ -149,7 +151,7 @@ class Executor:
                 proof = Proof(WORSE, f"machine {text.listing(sick)} is not healthy on the old image")
             elif not sick:
                 proof = self._judge_first(self._steps.goal, first, since)
-            if proof is None and now - since >= self._settings.first_wait_s * PATIENCE:
+            if proof is None and now - since >= patience_s:
                 proof = Proof(CANNOT_TELL, f"nothing to tell them apart by in {text.seconds(now - since)}")
         await self._steps.proven(proof, first)
 

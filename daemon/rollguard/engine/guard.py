@@ -9,18 +9,23 @@ from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approv
 from rollguard.core.drill import Drill
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.first import judge_first
+from rollguard.core.first_plan import plan_if_asked
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.judge import Judge
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
-from rollguard.core.policy import Action, Policy
+from rollguard.core.policy import Policy
 from rollguard.core.proof import Proof
+from rollguard.core.rule_changes import rule_changes
+from rollguard.core.sightings import firing_since, is_clean
 from rollguard.core.signals import LogsSignal
 from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import choose, reported
+from rollguard.core.trouble import trouble_of
 from rollguard.engine.aftercare import Aftercare
 from rollguard.engine.chores import Chores
+from rollguard.engine.comparing import Comparing
 from rollguard.engine.drift import Configs
 from rollguard.engine.drills import Drills
 from rollguard.engine.endings import Endings
@@ -61,6 +66,7 @@ class Guard:
         self.around = around
         self.configs = configs or Configs(platform, record, clock)
         self.learner = Learner(record)
+        self.comparing = Comparing(policy, watch, record)
         self.endings = Endings(policy, record)
         self.respond = Responder(policy, platform, record, clock, self._judge_first, delegate)
         self.drills = Drills(policy, platform, record, clock, lambda: self.mode)
@@ -88,6 +94,7 @@ class Guard:
         self.respond.delegate = delegate
         self.policy = self.drills.policy = self.respond.policy = self.endings.policy = self._aftercare.policy = policy
         self.watch.obey(policy)
+        self.comparing.obey(policy)
         if self.around is not None:
             self.around.obey(policy)
 
@@ -115,15 +122,14 @@ class Guard:
         if snapshot is None or record is None:
             return
         self.watch.windows.forget(now)
-        await self.learner.open(now)
-        evidence = self.evidence(record.digest)
+        evidence = await self._counted(record.digest, now)
         await self._note(self._judge.judge_all(evidence, now), now)
         await self.learner.take(evidence, self.findings, now)
         if await self._aftercare.follow(evidence, self.findings, record, snapshot, self.mode, now):
             return
         await self._prove(record, snapshot, now)
         if now < self._suspended_until:
-            self.decision = Hold(sentence="verdicts are suspended after a clock jump")
+            self.decision = Hold(sentence="verdicts are suspended: the clock jumped, or the guard itself stood still")
             return
         case = self.case(record, snapshot, now)
         await self._chores.approval(case, self.quiet_s(now), now, self.respond.close_question)
@@ -136,8 +142,7 @@ class Guard:
         self._vitals.last_tick_at = now
         self.decision = Hold(sentence=f"a drill by {drill.began.by} is under way")
         self.watch.windows.forget(now)
-        await self.learner.open(now)
-        evidence = self.evidence(drill.began.serving)
+        evidence = await self._counted(drill.began.serving, now)
         await self.learner.take(evidence, self.findings, now)
         if not evidence.view.cohort:
             return  # a whole fleet that is away says nothing about what served
@@ -205,7 +210,7 @@ class Guard:
     async def _calm(self, snapshot: Snapshot, now: float) -> None:
         """An incident ends when nothing has fired for as long as a restored release must settle."""
         incident: Incident | None = self.record.state.incident
-        if any(f.state is RuleState.PENDING for f in self.findings):
+        if any(f.state in {RuleState.PENDING, RuleState.FIRING} for f in self.findings):
             self._calm_since = None
         elif self._calm_since is None:
             self._calm_since = now
@@ -216,13 +221,28 @@ class Guard:
 
     def _judge_first(self, goal: Goal, first: tuple[str, ...], since: float) -> Proof | None:
         """What the first machines on the target show beside their peers on the candidate."""
-        return judge_first(goal.rules, self.evidence(goal.candidate), first, since, self.clock.now())
+        evidence = self.evidence(goal.candidate)
+        self.comparing.fold(evidence, self._around, self.clock.now())
+        levels_of, wait_s = self.comparing.relatives.levels_of, goal.first_wait_s
+        return judge_first(goal.rules, evidence, first, since, self.clock.now(), wait_s=wait_s, levels_of=levels_of)
 
     def _may_ask(self, snapshot: Snapshot, now: float) -> bool:
         """Whether a person's yes would be enough to go on."""
         digest = newest_running(snapshot, self.record.state.order)
         record = self.record.state.record(digest) if digest else None
         return record is not None and approvable(self.case(record, snapshot, now), self.mode, now)
+
+    async def _counted(self, candidate: str, now: float) -> Evidence:
+        """The evidence on ``candidate``, after the rules that compare have taken in what was read."""
+        await self.learner.open(now)
+        await self.comparing.open(now)
+        evidence = self.evidence(candidate)
+        await self.comparing.take(evidence, self._around, now)
+        return evidence
+
+    @property
+    def _around(self) -> Surroundings:
+        return self.around.now if self.around is not None else Surroundings()
 
     def evidence(self, candidate: str) -> Evidence:
         """Everything the judge may look at when ``candidate`` is judged."""
@@ -236,6 +256,8 @@ class Guard:
             alive_since=watch.alive_since,
             baseline=baseline,
             no_baseline=no_baseline,
+            own=self.learner.known(candidate),
+            compare=self.comparing.relatives.judge,
         )
 
     def quiet_s(self, now: float) -> float:
@@ -267,12 +289,17 @@ class Guard:
             deploy=f"{deploy.owner} ({deploy.sign})" if deploy else None,
             resolvable=resolvable,
             clock_behind_s=max(0.0, state.newest_at - now - JUMP_S),
-            around=self.around.now if self.around is not None else Surroundings(),
+            around=self._around,
             drifts=self.configs.drifts(target, snapshot),
+            plan=plan_if_asked(self.policy, self.findings, lambda: self.evidence(candidate.digest), now),
         )
 
     async def _mind_the_clock(self, now: float) -> None:
-        """Steady time against wall time: a jump empties the windows, since nothing in them can be dated any more."""
+        """Steady time against wall time: a jump empties the windows, since nothing in them can be dated any more.
+
+        A guard that stood still judges nothing until it has looked anew.
+        """
+        self._suspended_until = max(self._suspended_until, now + self.watch.lag.afresh_s)
         drift_s = self.clock.drift_s()
         if abs(drift_s) <= JUMP_S:
             return
@@ -290,40 +317,21 @@ class Guard:
     async def _note(self, findings: tuple[Finding, ...], now: float) -> None:
         """Record every rule that changed its state."""
         before = self.record.state.rules
-        changed = [f for f in findings if f.state != before.get(f.rule.name, RuleState.CLEAR)]
         self.findings = findings
         if any(f.firing and f.blame is Blame.RELEASE for f in findings):
             self._quiet_since = None
         elif self._quiet_since is None:
             self._quiet_since = now
         if self.around is not None:
-            self.around.tell_neighbours(_in_trouble_since(findings))
-        self.watch.firing = {f.rule.name: f.since for f in findings if f.firing and f.blame is not Blame.MACHINE}
+            self.around.tell_neighbours(trouble_of(findings, self.record.state.incident))
+        self.watch.firing = firing_since(findings)
         self.watch.want_leases = any(f.state in {RuleState.FIRING, RuleState.PENDING} for f in findings)
         self._vitals.blind = tuple(f.rule.name for f in findings if f.state is RuleState.BLIND)
-        await self.record.add(
-            *(
-                ev.RuleChanged(
-                    at=now,
-                    rule=f.rule.name,
-                    before=str(before.get(f.rule.name, RuleState.CLEAR)),
-                    after=str(f.state),
-                    sentence=f.sentence,
-                    value=f.value,
-                    limit=f.limit,
-                    scope=str(f.blame),
-                    machines=f.machines,
-                    since=f.since,
-                    baseline=f.baseline,
-                )
-                for f in changed
-            )
-        )
+        await self.record.add(*rule_changes(findings, before, now))
 
     async def _prove(self, record: DigestRecord, snapshot: Snapshot, now: float) -> None:
         """A digest is proven when it ran everywhere, and nothing fired and nobody was blind, for long enough."""
-        whole = all(m.digest == record.digest for m in snapshot.managed) and self.watch.deploy is None
-        clean = whole and all(f.state in {RuleState.CLEAR, RuleState.PENDING} for f in self.findings)
+        clean = is_clean(record, snapshot, self.findings, deploying=self.watch.deploy is not None)
         if not clean or now < self._suspended_until:
             self._clean_since = None
             return
@@ -331,14 +339,9 @@ class Guard:
             self._clean_since = now
         since = max(self._clean_since, record.full_at or now)
         if record.proven_at is None and now - since >= self.policy.interlocks.proven_after_s:
+            self.comparing.relatives.proven()
             await self.record.add(
                 ev.Proven(
                     at=now, digest=record.digest, image_ref=record.image_ref, version=record.version, how="observed"
                 )
             )
-
-
-def _in_trouble_since(findings: tuple[Finding, ...]) -> float | None:
-    """Since when a rule fires that asks to go back from the release; None while none does."""
-    asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK and f.blame is not Blame.MACHINE]
-    return min((f.since for f in asking if f.since is not None), default=None)

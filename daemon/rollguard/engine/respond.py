@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rollguard.core import approvals, messages, order
@@ -12,7 +13,7 @@ from rollguard.core import events as ev
 from rollguard.core.case import named
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.executors import Machines
-from rollguard.core.finding import BY_PEOPLE, Finding, RuleState
+from rollguard.core.finding import BY_PEOPLE, Finding
 from rollguard.core.incident_record import bundle_path
 from rollguard.core.lifecycle import DigestRecord, Goal, Incident
 from rollguard.core.model import Mode, Snapshot
@@ -53,6 +54,7 @@ class Responder:
         self._record = record
         self._clock = clock
         self._observed: frozenset[str] = frozenset()
+        self._left_to = ("", "")
         self.one_at_a_time = asyncio.Lock()
         self._tidy_at = 0.0
         self._tidied = ("", 0)
@@ -70,7 +72,7 @@ class Responder:
         ``seen`` is evidence for people, such as what the app's log says.
         """
         incident = self._record.state.incident
-        about = _tokens(decision)
+        about = decision.about
         if incident is None:
             self._observed = frozenset()
         elif _has_acted(incident, candidate) or about <= incident.said | self._observed:
@@ -83,6 +85,9 @@ class Responder:
             ]
         else:
             incident_id = incident.id
+        if decision.told_by:
+            await self._leave_it_to(decision, incident_id, opened, candidate, now)
+            return
         observe = decision.mode is Mode.OBSERVE
         asked = None if observe else self._ask(incident, incident_id, decision, candidate, now)
         open_question = asked or (incident.approval if incident else None)
@@ -104,6 +109,16 @@ class Responder:
         )
         self._observed |= about
         await self._record.add(*opened, decided, *([asked] if asked else []), pages=[] if observe else [page])
+
+    async def _leave_it_to(
+        self, decision: PageDecision, incident: str, opened: Sequence[ev.Event], candidate: DigestRecord, now: float
+    ) -> None:
+        """Another target's page tells of it: said once here, and for the record alone."""
+        if self._left_to == (incident, decision.told_by):
+            return
+        self._left_to = incident, decision.told_by
+        held = replace(decision, sentence=f"told by the page of {decision.told_by}: {decision.sentence}")
+        await self._record.add(*opened, self._decided(incident, "hold", held, candidate, now))
 
     def _ask(
         self, known: Incident | None, incident: str, decision: PageDecision, candidate: DigestRecord, now: float
@@ -176,7 +191,9 @@ class Responder:
         acting = [f for f in decision.findings if f.firing and f.rule.then is Action.ROLLBACK]
         gap = messages.gap_notice(snapshot)
         executor = self.policy.rollback.executor
-        alone = isinstance(executor, Machines)
+        alone, plan = isinstance(executor, Machines), decision.plan
+        told = plan is None or not plan.hopeless
+        prove = alone and told and must_prove(decision.trigger, acting, snapshot, decision.target.digest)
         page = messages.page(
             self.policy,
             incident,
@@ -206,8 +223,9 @@ class Responder:
                 deadline_at=now + self.policy.rollback.deadline_s,
                 instances={m.id: m.instance_id for m in snapshot.managed},
                 rules=tuple(f.rule.name for f in acting),
-                prove=alone and must_prove(decision.trigger, acting, snapshot, decision.target.digest),
+                prove=prove,
                 executor=executor.name,
+                first_wait_s=plan.wait_s if prove and plan is not None else None,
             ),
             pages=[*pages, page, self._change("a rollback begins", decision.target, now)],
         )
@@ -328,11 +346,3 @@ class Responder:
 def _has_acted(incident: Incident, candidate: DigestRecord) -> bool:
     """Whether this digest's trouble was acted on, and its end told. Another one's is news."""
     return incident.goal is not None and candidate.digest in {incident.candidate, incident.goal.target}
-
-
-def _tokens(decision: PageDecision) -> frozenset[str]:
-    """What a page is about: the rules that fire and what holds the act. Each is said once an incident."""
-    rules = {f"{'blind on' if f.state is RuleState.BLIND else 'rule'} {f.rule.name}" for f in decision.findings}
-    holds = {f"held by {r.name}" for r in decision.refusals}
-    would = {"would roll back"} if decision.would_roll_back else set()
-    return frozenset(rules | holds | would | ({"may be approved"} if decision.approvable else set()))

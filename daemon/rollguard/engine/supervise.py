@@ -16,12 +16,19 @@ from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, SignalSource
 
 PAUSE_S_MAX = 60.0
+DOUBTING_S = 0.25
 
 Loop = Callable[[], Coroutine[Any, Any, object]]
 
 
 def tick_s(guard: Guard) -> float:
-    """How often the target is judged: twice as often as its fastest signal, between once and five times a second."""
+    """How often the target is judged: twice as often as its fastest signal, between once and five times a second; four
+    times a second at least while failed probes are followed up.
+    """
+    return min(_usual_tick_s(guard), DOUBTING_S) if guard.watch.doubting else _usual_tick_s(guard)
+
+
+def _usual_tick_s(guard: Guard) -> float:
     return min(1.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=1.0) / 2))
 
 
@@ -80,6 +87,7 @@ async def watch_over(
     async with asyncio.TaskGroup() as group:
         for name, loop in polls(guard.watch, record, clock, sources).items():
             group.create_task(loop(), name=name)
+        group.create_task(guard.watch.lag.mind_forever(), name="lag")
         group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
         group.create_task(_bear(tick, lambda: tick_s(guard), record, clock, alarm), name="ticks")
         group.create_task(guard.drills.drive_forever(), name="drill")

@@ -12,7 +12,7 @@ from typing import Any, Never
 
 from rollguard.core import jsontext, text
 from rollguard.core.policy import Policy
-from rollguard.core.surroundings import Address, Board, Look, Surroundings, after_looks
+from rollguard.core.surroundings import Address, Board, Look, Surroundings, Trouble, after_looks
 from rollguard.errors import GuardError
 from rollguard.ports import Clock, Transport
 
@@ -23,6 +23,8 @@ AGAIN_S = 1.0
 """Between two looks right before an act, where the first one failed."""
 SURE_S = 3.0
 """Longer than that no act waits for a look around."""
+STOOD_STILL_S = 0.5
+"""A question that is out for so much longer than its time limit waited for the guard, not for an answer."""
 BODY_BYTES_MAX = 1 << 16
 FEED_BYTES_MAX = 1 << 20
 INCIDENTS_MAX = 5
@@ -51,6 +53,7 @@ class LookAround:
         self._dependencies: dict[str, Address] = {}
         self._incidents: tuple[str, ...] = ()
         self._feed_at: float | None = None
+        self._board.join(policy.target.name, clock.now())
 
     def obey(self, policy: Policy) -> None:
         """Look at what another policy names from now on; what was seen of the rest is forgotten."""
@@ -62,17 +65,19 @@ class LookAround:
     @property
     def now(self) -> Surroundings:
         """As last seen."""
-        at = self._clock.now()
+        at, mine = self._clock.now(), self._policy.target.name
         return Surroundings(
             control=tuple(self._control.values()),
             dependencies=tuple(self._dependencies.values()),
-            neighbours=self._board.others(self._policy.target.name, at),
+            neighbours=self._board.others(mine, at),
+            unheard=self._board.unheard(mine, at),
+            known_at=self._board.known_at(mine),
             incidents=self._incidents,
         )
 
-    def tell_neighbours(self, firing_since: float | None) -> None:
-        """Since when a rule fires here that would take the release back; None: none does."""
-        self._board.tell(self._policy.target.name, firing_since, self._clock.now())
+    def tell_neighbours(self, trouble: Trouble) -> None:
+        """Whether a rule fires here that would take the release back, or shows first signs of it."""
+        self._board.tell(self._policy.target.name, trouble, self._clock.now())
 
     async def look_forever(self) -> Never:
         """Ask every address at the policy's pace, the platform's list of incidents once a minute."""
@@ -146,12 +151,16 @@ class LookAround:
         return [replace(look, asked_at=look.at) for look in sorted(looks, key=lambda look: look.at)]
 
     async def _ask(self, address: Asked, at_most_s: float) -> Look | None:
-        """One look. Any answer at all shows that the wire works; None: the question never left the guard."""
+        """One look. Any answer at all shows that the wire works.
+
+        None: the question never left the guard, or the guard stood still itself while it waited for the answer.
+        """
         asked_at, timeout_s = self._clock.now(), min(address.timeout_s, at_most_s)
         try:
             answer = await self._transport.request("GET", address.url, timeout_s=timeout_s, max_bytes=BODY_BYTES_MAX)
         except GuardError as error:
-            if not getattr(error, "sent", True):
+            stood_still = self._clock.now() - asked_at > timeout_s + STOOD_STILL_S
+            if not getattr(error, "sent", True) or stood_still:
                 return None
             failure = "" if _too_large(error) else text.one_line(str(error), NAME_CHARS_MAX)
         else:

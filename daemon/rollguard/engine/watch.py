@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Never
 
-from rollguard.core import loglines
-from rollguard.core.baseline import compared
+from rollguard.core import confirm
 from rollguard.core.deploys import Deploy, Quiet, in_progress
-from rollguard.core.events import DeployBegan, DeployEnded, DigestSeen, Event, FullyDeployed
+from rollguard.core.events import DeployBegan, DeployEnded, Event
 from rollguard.core.fleet import Tenure, track
+from rollguard.core.horizon import horizon_s
+from rollguard.core.late import excused
 from rollguard.core.lifecycle import Goal
-from rollguard.core.model import EDGE, Machine, Reading, Snapshot
+from rollguard.core.model import EDGE, Reading, Snapshot
 from rollguard.core.policy import Policy
-from rollguard.core.signals import LogsSignal
-from rollguard.core.spans import span_s
+from rollguard.core.sightings import older_than, sightings
 from rollguard.core.window import Windows
+from rollguard.engine.lag import Lag
+from rollguard.engine.polling import Polling
 from rollguard.engine.record import Record
 from rollguard.engine.roll_call import RollCall
 from rollguard.errors import BadAnswer, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
 
 OnReading = Callable[[Reading], None]
-
-
-def horizon_s(policy: Policy) -> float:
-    """How long readings are of use to this policy: its longest window, doubled for the windows before it."""
-    spans = [policy.verify.settle_s, policy.rollback.first_wait_s, *(3 * s.every_s for s in policy.signals)]
-    spans += [loglines.OVER_S for s in policy.signals if isinstance(s, LogsSignal)]
-    spans += [span_s(rule.condition, policy) + 60.0 for rule in policy.rules]
-    spans += [policy.comparing.block_s + 60.0] if compared(policy) else []
-    return max(spans) * 1.25 + 60.0
+ROUNDS_MAX = 256
+"""While a rollback is driven nobody takes what is read: so many rounds wait, the oldest are forgotten."""
 
 
 class Watch:
@@ -48,6 +43,8 @@ class Watch:
         self._vitals = vitals
         self._on_reading = on_reading
         self._quiet = Quiet()
+        self._polling: dict[str, Polling] = {}
+        self.lag = Lag()
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
         self.windows = Windows(horizon_s(policy))
@@ -63,6 +60,13 @@ class Watch:
         """The rules that fire now, since when: what a digest that appears next is born into."""
         self.want_leases = False
         """Somebody may have to act soon: look who holds the machines."""
+        self.rounds: deque[tuple[str, Sequence[Reading]]] = deque(maxlen=ROUNDS_MAX)
+        """What was read and not taken yet, round by round: the signal's name and its readings."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the platform could not be reached either: what the guard cannot reach says nothing now."""
+        return self._cut_off
 
     def obey(self, policy: Policy) -> None:
         """Watch by another policy from now on; what was read stays, as far as it is still asked for."""
@@ -79,41 +83,60 @@ class Watch:
         """
         self._anchor += 1
         self.windows.clear()
+        self.rounds.clear()
         self.tenures, self.snapshot = {}, None
         self._looked_at = None if self._looked_at is None else self._looked_at + by_s
         self.firing = {name: None if since is None else since + by_s for name, since in self.firing.items()}
         self.alive_since = self.whole_since = self._clock.now()
 
     async def poll(self, source: SignalSource) -> Never:
-        """Read one signal for ever at its own pace. A round that is late is skipped, never queued."""
-        due = self._clock.now()
-        while True:
-            anchor = self._anchor
-            readings = await source.read(self._fleet(), self._clock)
-            known = self._subjects() if anchor == self._anchor else set()
-            readings = [reading for reading in readings if reading.subject in known]
+        """Read one signal for ever at its own pace; every second for a while when somebody fails, see ``Polling``."""
+
+        def ask(repeated: bool) -> Awaitable[frozenset[str]]:
+            return self._round(source, repeated=repeated)
+
+        polling = Polling(
+            source.every_s, ask, self._clock, self._vitals, lambda: confirm.asks_again(self.policy, source.name)
+        )
+        self._polling[source.name] = polling
+        await polling.forever()
+
+    async def _round(self, source: SignalSource, *, repeated: bool) -> frozenset[str]:
+        """Read a signal once; who failed. What is asked again is kept apart, and counted by nobody."""
+        anchor = self._anchor
+        asked_at = self.lag.now()
+        said = await source.read(self._fleet(repeated=repeated), self._clock)
+        signal = next((s for s in self.policy.signals if s.name == source.name), None)
+        readings = excused(said, signal, self.lag.late_s(asked_at))
+        known = self._subjects() if anchor == self._anchor else set()
+        readings = [r for r in readings if r.subject in known and (not repeated or r.key == source.name)]
+        if readings:
+            self.rounds.append((source.name, readings))
+        if repeated:
+            self.windows.add(replace(r, key=confirm.again(r.key)) for r in readings)
+        else:
             self.windows.add(readings)
             for reading in readings:
                 self._on_reading(reading)
-            due += source.every_s
-            now = self._clock.now()
-            due = min(due, now + source.every_s)  # the clock was put back
-            if due < now:
-                missed = int((now - due) // source.every_s) + 1
-                self._vitals.late_ticks += missed
-                due += missed * source.every_s
-            await asyncio.sleep(due - now)
+        return frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
+
+    @property
+    def doubting(self) -> bool:
+        """Whether some signal is asked every second now, because somebody failed."""
+        return any(polling.doubting for polling in self._polling.values())
 
     def _subjects(self) -> set[str]:
         """Of whom a reading is worth keeping: a metrics store or a log may name machines that are none."""
         machines = self.snapshot.machines if self.snapshot else ()
         return {EDGE, *self.tenures, *(m.id for m in machines)}
 
-    def _fleet(self) -> Fleet:
+    def _fleet(self, *, repeated: bool = False) -> Fleet:
         """Whom to probe. Nobody by name when it is not known any more who is started: a request wakes a sleeper."""
         stale_s = 3 * self.policy.platform_every_s + 10.0
         if self.snapshot is None or self._clock.now() - self.snapshot.at > stale_s:
             return Fleet()
+        if repeated:
+            return Fleet(started=confirm.chosen(tuple(self.present.values())))
         return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))
 
     async def look(self) -> Snapshot:
@@ -142,7 +165,7 @@ class Watch:
         digests_before = {t.digest for t in self.present.values() if t.started}
         self.tenures = track(self.tenures, snapshot, before, now)
         self.snapshot = snapshot
-        older, self._looked_at = self._older_than(self._looked_at), snapshot.at
+        older, self._looked_at = older_than(self.firing, self._looked_at), snapshot.at
         self._vitals.last_snapshot_at = now
         digests = {t.digest for t in self.present.values() if t.started}
         if digests != digests_before or len(digests) > 1:
@@ -169,45 +192,12 @@ class Watch:
         return incident.goal if incident and incident.goal else drill.newest_goal if drill else None
 
     def _changes(self, snapshot: Snapshot, deploy: Deploy | None, older: tuple[str, ...], now: float) -> list[Event]:
-        state = self._record.state
-        events: list[Event] = []
-        new: dict[str, Machine] = {}
-        for machine in sorted(snapshot.managed, key=lambda m: (m.release_version or 0, m.id)):
-            if machine.digest and state.record(machine.digest) is None:
-                new.setdefault(machine.digest, machine)
-        for digest, machine in new.items():
-            events.append(
-                DigestSeen(
-                    at=now,
-                    digest=digest,
-                    image_ref=machine.image_ref,
-                    version=machine.release_version,
-                    labels=dict(machine.labels),
-                    born_into=older,
-                    first_sight=not state.digests,
-                    by_guard=machine.incident is not None,
-                )
-            )
-        running = {m.digest for m in snapshot.managed}
-        if len(running) == 1:
-            digest = running.pop()
-            record = state.record(digest)
-            if digest and (record is None or record.full_at is None or state.serving != digest):
-                version = max((m.release_version or 0 for m in snapshot.managed), default=0)
-                events.append(FullyDeployed(at=now, digest=digest, version=version or None))
+        events = sightings(self._record.state, snapshot, older, now)
         if deploy is not None and self.deploy is None:
             events.append(DeployBegan(at=now, owner=deploy.owner, sign=deploy.sign))
         if deploy is None and self._record.state.deploying is not None:
             events.append(DeployEnded(at=now, owner=self._record.state.deploying.owner))
         return events
-
-    def _older_than(self, last_look_at: float | None) -> tuple[str, ...]:
-        """What fires, and began before the last look: later, the release may have been there, only not seen yet."""
-        return tuple(
-            name
-            for name, since in self.firing.items()
-            if last_look_at is None or since is None or since <= last_look_at
-        )
 
     async def leases_now(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot, with who holds the machines. Raises ``Unavailable``."""

@@ -69,6 +69,7 @@ async def _probe(
 ) -> Probe:
     headers = HEADERS if subject == EDGE else HEADERS | {INSTANCE_HEADER: subject}
     answer, too_large, value, gap = None, False, 0.0, None
+    asked_at = clock.now()
     try:
         answer = await transport.request(
             "GET", signal.url, headers=headers, timeout_s=signal.timeout_s, max_bytes=max_bytes
@@ -89,6 +90,7 @@ async def _probe(
         value=value if gap is None else None,
         gap=gap,
         detail=detail,
+        since=asked_at,
     )
     return Probe(reading=reading, answer=answer, too_large=too_large)
 

@@ -42,7 +42,12 @@ class PrometheusSource:
         counters = [f"{signal.name}.{name}" for name in signal.counters]
         histograms = [f"{signal.name}.{name}" for name in signal.histograms]
         self._keys = (*counters, *histograms)
-        self._book = CounterBook(counters, histograms, stale_after_s=signal.max_age_s)
+        self._book = CounterBook(
+            counters,
+            histograms,
+            stale_after_s=signal.max_age_s,
+            parts=signal.split.most if signal.split is not None else 0,
+        )
         self._heard: dict[str, float] = {}
         """The newest sample of each subject, for as long as it is started."""
         self._recognized = False
@@ -95,9 +100,10 @@ class PrometheusSource:
 
     def _lines(self, results: Sequence[Result]) -> dict[str, list[Line]]:
         found: dict[str, list[Line]] = {}
+        split = self._signal.split.label if self._signal.split is not None else None
         for question, result in zip(self._questions, results, strict=True):
             assert not isinstance(result, NoResult)  # looked at before
-            for subject, line in lines(question, result, self._signal.machine_label):
+            for subject, line in lines(question, result, self._signal.machine_label, split):
                 found.setdefault(subject, []).append(line)
         return found
 

@@ -47,6 +47,7 @@ class Line:
     series: str
     bound: float
     samples: tuple[tuple[float, float], ...]
+    part: str = ""
 
 
 def questions(signal: PrometheusSignal, lookback_s: float) -> list[Question]:
@@ -62,8 +63,11 @@ def questions(signal: PrometheusSignal, lookback_s: float) -> list[Question]:
     return [Question(f"{_written(*place)}[{math.ceil(lookback_s)}s]", tuple(keys)) for place, keys in asked.items()]
 
 
-def lines(question: Question, series: Sequence[Series], machine_label: str | None) -> Iterator[tuple[str, Line]]:
-    """(subject, line) for each key that wants the series; those without a machine's label are nobody's.
+def lines(
+    question: Question, series: Sequence[Series], machine_label: str | None, split: str | None = None
+) -> Iterator[tuple[str, Line]]:
+    """(subject, line) for each key that wants the series; those without a machine's label are nobody's. ``split`` is
+    the label that tells a line's part.
 
     Raises ``ValueError`` for a bucket whose bound is no number.
     """
@@ -73,7 +77,7 @@ def lines(question: Question, series: Sequence[Series], machine_label: str | Non
             if key.matches(one.labels):
                 bound = bucket_bound(one.labels) if key.is_histogram else INF
                 kept = sorted(item for item in one.labels.items() if item[0] != "le" or not key.is_histogram)
-                yield subject, Line(key.name, str(kept), bound, one.samples)
+                yield subject, Line(key.name, str(kept), bound, one.samples, one.labels.get(split or "", ""))
 
 
 def resets(some: Iterable[Line], since: float) -> list[float]:
@@ -94,7 +98,9 @@ def resets(some: Iterable[Line], since: float) -> list[float]:
 def page(subject: str, some: Iterable[Line], at: float = INF) -> list[Sample]:
     """What a metrics page of the subject would have shown at an instant: the newest sample of each line."""
     shown = ((line, next((s for s in reversed(line.samples) if s[0] <= at), None)) for line in some)
-    return [Sample(line.key, subject, line.series, s[1], line.bound, s[0]) for line, s in shown if s is not None]
+    return [
+        Sample(line.key, subject, line.series, s[1], line.bound, s[0], line.part) for line, s in shown if s is not None
+    ]
 
 
 def _buckets(selector: Selector) -> Selector:

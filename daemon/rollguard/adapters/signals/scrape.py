@@ -24,8 +24,8 @@ LAG_S = 60.0
 _SERIES_KNOWN_MAX = 10_000
 _ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.9"
 
-Wanted = tuple[tuple[str, str, str, float], ...]
-"""For one line: (key, subject, series, bound) of every key that wants it."""
+Wanted = tuple[tuple[str, str, str, float, str], ...]
+"""For one line: (key, subject, series, bound, part) of every key that wants it."""
 
 
 class ScrapeSource:
@@ -53,6 +53,7 @@ class ScrapeSource:
             [key for key, _, _, is_histogram in self._selectors if not is_histogram],
             [key for key, _, _, is_histogram in self._selectors if is_histogram],
             stale_after_s=2 * signal.every_s + signal.timeout_s + LAG_S,
+            parts=signal.split.most if signal.split is not None else 0,
         )
 
     async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
@@ -109,7 +110,8 @@ class ScrapeSource:
                 malformed += 1
                 continue
             samples += [
-                Sample(key, subject, series, line.value, bound, line.at) for key, subject, series, bound in wanted
+                Sample(key, subject, series, line.value, bound, line.at, part)
+                for key, subject, series, bound, part in wanted
             ]
         if malformed and not samples:
             raise BadAnswer(f"{malformed} lines not well formed, and no other")
@@ -126,16 +128,17 @@ class ScrapeSource:
         self._known[line.name, line.labels] = wanted
         return wanted
 
-    def _wanted(self, name: str, labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, float]]:
+    def _wanted(self, name: str, labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, float, str]]:
         """Each key's view of this series. Raises ``ValueError`` for a bucket whose bound is no number."""
-        machine_label = self._signal.machine_label
+        machine_label, split = self._signal.machine_label, self._signal.split
+        part = labels.get(split.label, "") if split is not None else ""
         subject = EDGE if machine_label is None else labels.get(machine_label, "")
         for key, selector, matches, is_histogram in self._selectors:
             if not subject or name not in _names(selector, is_histogram) or not matches(labels):
                 continue
             bound = bucket_bound(labels) if is_histogram else math.inf
             kept = sorted(item for item in labels.items() if item[0] != "le" or not is_histogram)
-            yield key, subject, f"{name}{kept}", bound
+            yield key, subject, f"{name}{kept}", bound, part
 
     def _silent(self, fleet: Fleet, heard: set[str], at: float, gap: GapKind) -> list[Reading]:
         expected = (EDGE,) if self._signal.machine_label is None else fleet.started

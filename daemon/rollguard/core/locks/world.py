@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rollguard.core import text
 from rollguard.core.case import Case
 from rollguard.core.spans import span_s
-from rollguard.core.surroundings import AGAIN_S, Address
+from rollguard.core.surroundings import AGAIN_S, GRACE_S, Address, Neighbour
 
 
 def clock(case: Case, now: float) -> str | None:
@@ -41,11 +41,65 @@ def dependency(case: Case, now: float) -> str | None:
 
 def others(case: Case, now: float) -> str | None:
     """Two apps do not get bad releases in the same minute; what they share does."""
-    within_s, start = case.policy.interlocks.others_within_s, _began(case, now)
-    alike = [n for n in case.around.neighbours if abs(n.firing_since - start) <= within_s]
-    if not within_s or not alike:
+    alike = _alike(case, now)
+    if not alike:
         return None
-    return f"other targets breach at the same time: {text.listing([n.name for n in alike])}"
+    signs = [n.name for n in case.around.neighbours if n not in alike and _shows_signs(n, case, now)]
+    also = f", first signs at {text.listing(signs)}" if signs else ""
+    return f"other targets breach at the same time: {text.listing([n.name for n in alike])}{also}"
+
+
+def waits_for_others(case: Case, now: float) -> str | None:
+    """An act waits a moment for other targets that show first signs of the same, or cannot have looked yet."""
+    if not case.policy.interlocks.others_within_s or not _just_known(case, now):
+        return None
+    names = [*case.around.unheard, *(n.name for n in case.around.neighbours if _shows_signs(n, case, now))]
+    if not names:
+        return None
+    return f"waiting up to {text.seconds(GRACE_S)} for {text.listing(names)}: does the same begin there?"
+
+
+def told_by(case: Case, now: float) -> tuple[str, bool]:
+    """The target whose page tells of the trouble that it has in common with this one, and whether it has been sent;
+    ``""``: none does, and this one has to.
+
+    It is the one that was in trouble first, unless another one has told already. A page of a target that is well again
+    was taken back, and speaks for nobody.
+    """
+    alike = [n for n in _alike(case, now) if n.until is None or now - n.until <= GRACE_S]
+    if done := next((n.name for n in alike if n.told), None):
+        return done, True
+    mine = _began(case, now), case.policy.target.name
+    elder = [n for n in alike if n.lasting and (n.firing_since or 0.0, n.name) < mine]
+    if not elder or not _just_known(case, now):
+        return "", False
+    return min(elder, key=lambda n: (n.firing_since or 0.0, n.name)).name, False
+
+
+def _alike(case: Case, now: float) -> list[Neighbour]:
+    """The other targets whose breach began when this one's did, and may still be what is seen here."""
+    within_s, start = case.policy.interlocks.others_within_s, _began(case, now)
+    return [
+        n
+        for n in case.around.neighbours
+        if within_s
+        and n.firing_since is not None
+        and abs(n.firing_since - start) <= within_s
+        and (n.until is None or n.until >= _evidence_since(case, now))
+    ]
+
+
+def _shows_signs(neighbour: Neighbour, case: Case, now: float) -> bool:
+    """Whether something has begun there, at about the same time, that is no breach yet."""
+    within_s = case.policy.interlocks.others_within_s
+    began_at = neighbour.signs_since
+    return not neighbour.lasting and began_at is not None and abs(began_at - _began(case, now)) <= within_s
+
+
+def _just_known(case: Case, now: float) -> bool:
+    """Whether this target's own breach was found only a moment ago."""
+    known_at = case.around.known_at
+    return known_at is not None and now - known_at <= GRACE_S
 
 
 def platform_incident(case: Case, now: float) -> str | None:

@@ -17,7 +17,8 @@ from rollguard.core.fleet import View
 from rollguard.core.judge import judge
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
-from rollguard.core.policy import Compared, Comparing, Policy, Quantile, Ratio, Rule
+from rollguard.core.policy import Action, Compared, Comparing, Policy, Quantile, Ratio, Rule
+from rollguard.core.relative.relatives import Relatives
 from rollguard.core.window import Windows
 from tests.builders import BAD, GOOD, HOUR, NOON, TRAFFIC, a_policy, a_rule, a_tenure
 
@@ -162,14 +163,24 @@ def watched(
     baseline = baseline_of(app, policy)
     cold_s, cold = app.dice.uniform(0, 30), app.dice.uniform(1.0, 1.6)
     tenure = a_tenure("m1", BAD, since=NOON, digest_since=NOON, started_at=NOON)
-    view, windows = View(candidate=BAD, cohort=(tenure,), whole_since=NOON), Windows(HOUR)
-    evidence = Evidence(policy=policy, view=view, windows=windows, alive_since=NOON - HOUR, baseline=baseline)
+    view, windows, relatives = View(candidate=BAD, cohort=(tenure,), whole_since=NOON), Windows(HOUR), Relatives(policy)
+    evidence = Evidence(
+        policy=policy,
+        view=view,
+        windows=windows,
+        alive_since=NOON - HOUR,
+        baseline=baseline,
+        compare=relatives.judge,
+    )
     rule: Rule = policy.rules[0]
+    relatives.arm(BAD, baseline, evidence, NOON)
     for number in range(int(minutes * 60 / EVERY_S)):
         began = number * EVERY_S
         bad = onset_s <= began < until_s
         times = (slower if bad else 1.0) * (cold if began < cold_s else 1.0)
-        windows.add(_readings(app.scrape(times, errors if bad else 0.0), NOON + began))
+        read = _readings(app.scrape(times, errors if bad else 0.0), NOON + began)
+        windows.add(read)
+        relatives.take("traffic", read, evidence)
         for look in (0.0, 5.0, 10.0):
             since = began + EVERY_S + look
             yield since, judge(rule, evidence, NOON + since)
@@ -192,5 +203,6 @@ def _readings(scrape: Scrape, start: float) -> list[Reading]:
 
 
 def fires_after_s(release: Iterator[tuple[float, Finding]]) -> float | None:
-    """How long after the release the rule fires first, or None: not at all."""
-    return next((since for since, finding in release if finding.firing), None)
+    """How long after the release the rule first asks for a rollback, or None: not at all."""
+    asks = (since for since, finding in release if finding.firing and finding.rule.then is Action.ROLLBACK)
+    return next(asks, None)

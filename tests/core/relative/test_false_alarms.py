@@ -1,6 +1,6 @@
 """How often a healthy release would be taken back, and how soon a slow one is found: measured, on apps that wander.
 
-The numbers of many more runs are in docs/decisions/0017-first-comparison.md.
+Many more runs are in bench/decision.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from tests.core.wandering import MORE_ERRORS, SLOW, App, fires_after_s, watched
+from tests.core.relative.wandering import MORE_ERRORS, SLOW, App, fires_after_s, watched
 
 SETTLE_S = 30.0
 
@@ -22,18 +22,19 @@ def test_half_an_hour_of_a_healthy_release_is_left_alone(condition: object, rps:
     assert [fires_after_s(watched(app, condition)) for app in quiet] == [None] * 10  # type: ignore[arg-type]
 
 
-def test_a_release_80_percent_slower_is_found_within_a_minute_after_it_settled() -> None:
+def test_a_release_twice_as_slow_is_found_within_two_minutes_after_it_settled() -> None:
     """At 20 requests a second, in the coarse buckets of Prometheus' own libraries: half of the time, or sooner."""
     apps = [App(("slow", number), 20.0, blips=False) for number in range(15)]
-    found = [fires_after_s(watched(app, SLOW, slower=1.8, minutes=10)) for app in apps]
+    found = [fires_after_s(watched(app, SLOW, slower=2.0, minutes=15)) for app in apps]
     assert all(after is not None for after in found)
-    assert median(after or 0.0 for after in found) <= SETTLE_S + 60
+    assert median(after or 0.0 for after in found) <= SETTLE_S + 120
 
 
 def test_three_percent_more_errors_are_found_within_two_minutes() -> None:
     apps = [App(("bad", number), 20.0, blips=False) for number in range(15)]
     found = [fires_after_s(watched(app, MORE_ERRORS, errors=0.03, minutes=10)) for app in apps]
-    assert all(after is not None and after <= SETTLE_S + 120 for after in found)
+    assert all(after is not None for after in found)
+    assert median(after or 0.0 for after in found) <= SETTLE_S + 105
 
 
 def test_a_hiccup_of_something_else_for_half_a_minute_takes_nothing_back() -> None:

@@ -1,0 +1,118 @@
+"""Before one machine is restarted for it: will it see enough trouble to tell whether the old image does better?
+
+What fails on the release now says how many bad events one machine will see while the others show the same: below ten
+hardly any comparison comes to an end, above seventy-five nearly all do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rollguard.core import text
+from rollguard.core.executors import Machines
+from rollguard.core.finding import Blame, Finding
+from rollguard.core.judging import Evidence
+from rollguard.core.policy import Action, Compared, Policy, Quantile, Ratio, Rule, Threshold
+from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of
+
+HOPELESS, ENOUGH = 10.0, 75.0
+"""So many bad events on one machine: fewer almost surely end in "cannot tell", so many decide."""
+WAIT_S_MAX = 240.0
+"""A wait is stretched to this at most, and to a third of the deadline."""
+SCRAPES, ANSWERS = (5, 2), (12, 6)
+"""How bad things are is read off so many scrapes, or answers of each machine: off the fewer where it has just begun."""
+BOOT_S = 10.0
+"""A machine that is found to have been healthy for ``stability`` was started about so long before that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long the first machine is to be compared, and how many bad events of ``rule`` it should see meanwhile if it
+    were like the others. ``rule`` is empty where no rule counts anything per machine.
+    """
+
+    wait_s: float
+    expected: float = 0.0
+    rule: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the comparison would almost surely end in "cannot tell"."""
+        return self.expected < HOPELESS
+
+    @property
+    def sentence(self) -> str:
+        """What to expect of it, for people."""
+        if not self.rule:
+            return "no rule that fails tells one machine from another"
+        seen = f"{self.expected:.0f}" if self.expected >= 1 else "less than one"
+        wait = text.seconds(self.wait_s)
+        return f"by {self.rule} one machine would show {seen} bad in {wait}, {HOPELESS:.0f} are needed"
+
+
+def plan_if_asked(
+    policy: Policy, findings: Sequence[Finding], evidence: Callable[[], Evidence], now: float
+) -> Plan | None:
+    """The plan for a rollback that these findings ask for; None where none do, where the deploy itself has shown that
+    it is the release, and where other hands roll back.
+    """
+    asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK and f.blame is Blame.RELEASE]
+    needed = asking and not any(f.side_by_side for f in asking) and isinstance(policy.rollback.executor, Machines)
+    return plan_first(findings, evidence(), now) if needed else None
+
+
+def plan_first(findings: Sequence[Finding], evidence: Evidence, now: float) -> Plan:
+    """What a first machine would show if the rollback began now, by the rule that sees most of the trouble."""
+    best = max(_rates(findings, evidence, now), default=None)
+    policy = evidence.policy
+    if best is None:
+        return Plan(wait_s=policy.rollback.first_wait_s)
+    rate, lost_s, rule = best
+    wait_s = longest_s(policy) if policy.rollback.first_wait_auto else policy.rollback.first_wait_s
+    if policy.rollback.first_wait_auto:
+        wait_s = min(max(policy.rollback.first_wait_s, lost_s + ENOUGH / rate), wait_s)
+    return Plan(wait_s=wait_s, expected=rate * max(0.0, wait_s - lost_s), rule=rule)
+
+
+def longest_s(policy: Policy) -> float:
+    """The longest that the first machine may be compared under this policy, in seconds."""
+    back = policy.rollback
+    return max(back.first_wait_s, min(WAIT_S_MAX, back.deadline_s / 3) if back.first_wait_auto else 0.0)
+
+
+def _rates(findings: Sequence[Finding], evidence: Evidence, now: float) -> list[tuple[float, float, str]]:
+    """Of each rule that counts trouble now: how much of it a second on one machine, how many seconds of the wait are
+    lost to it, and its name.
+    """
+    found = []
+    settings = evidence.policy
+    cold_s = max(0.0, settings.comparing.settle_s - settings.rollback.stability_s - BOOT_S)
+    known = {f.rule.name: f for f in findings}
+    for rule in settings.rules:
+        of = counted_by(rule)
+        if of is None:
+            continue
+        every_s, finding = every_s_of(of, evidence), known.get(rule.name)
+        rounds = SCRAPES if isinstance(of, Ratio | Quantile) else ANSWERS
+        rate = max(_rate(of, rule, finding, evidence, now - n * every_s, now) for n in rounds)
+        if rate > 0:
+            found.append((rate, cold_s + every_s, rule.name))
+    return found
+
+
+def _rate(of: Countable, rule: Rule, finding: Finding | None, evidence: Evidence, since: float, now: float) -> float:
+    """How many bad events one machine of the release shows a second, gauges at what little they tell."""
+    bound = _bound(of, rule, finding, evidence, since, now)
+    if bound is None:
+        return 0.0
+    seen = cohort_beyond(of, bound, evidence, since, now)
+    return min(1.0, 2 * KINDS[type(of)].weight) * seen.total.bad / seen.machine_s if seen.machine_s else 0.0
+
+
+def _bound(
+    of: Countable, rule: Rule, finding: Finding | None, evidence: Evidence, since: float, now: float
+) -> float | None:
+    if isinstance(of, Quantile) and isinstance(rule.condition, Compared):
+        return finding.bound_s if finding is not None else None
+    return bound_within(of, of.limit if isinstance(of, Quantile | Threshold) else 0.0, evidence, since, now)

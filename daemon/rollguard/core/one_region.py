@@ -1,0 +1,71 @@
+"""Is it one region that is out, and not the release?
+
+The same image runs everywhere. Where every machine of one region is in trouble, and no machine anywhere else, the
+region is what they have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from rollguard.core import text
+from rollguard.core.finding import Blame, Finding
+from rollguard.core.fleet import Tenure, View
+from rollguard.core.judging import Evidence
+from rollguard.core.policy import Quantile, Ratio, Rule
+
+MACHINES_MIN = 2
+"""One machine that fails alone is a sick machine, wherever it stands."""
+
+JudgeRule = Callable[[Rule, Evidence], Finding]
+
+
+def told_apart(findings: Sequence[Finding], evidence: Evidence, judge: JudgeRule) -> tuple[Finding, ...]:
+    """The same findings; those that one region alone explains blame it. ``judge`` judges a rule for a part of the
+    fleet.
+    """
+    fires = [f for f in findings if f.firing and f.blame is Blame.RELEASE]
+    regions = _regions(evidence.view) if fires else {}
+    region = next((r for r in regions if all(_only_there(f, r, regions, evidence, judge) for f in fires)), None)
+    if region is None:
+        return tuple(findings)
+    where = f"region {text.one_line(region, 20)}, not the release"
+    machines = tuple(sorted(t.machine for t in regions[region]))
+    blamed = {f.rule.name for f in fires}
+    return tuple(
+        replace(f, blame=Blame.REGION, machines=machines, sentence=f"{where}: {f.sentence}")
+        if f.firing and f.rule.name in blamed
+        else f
+        for f in findings
+    )
+
+
+def _regions(view: View) -> Mapping[str, Sequence[Tenure]]:
+    """The machines that serve, by region; none where not all run the same, are in one place, or nobody says where."""
+    found: dict[str, list[Tenure]] = {}
+    for tenure in view.serving:
+        found.setdefault(tenure.region, []).append(tenure)
+    return found if view.whole and not view.deploying and len(found) > 1 and "" not in found else {}
+
+
+def _only_there(
+    finding: Finding, region: str, regions: Mapping[str, Sequence[Tenure]], evidence: Evidence, judge: JudgeRule
+) -> bool:
+    """Whether this region, and nothing else, does what a rule fires for."""
+    inside = {t.machine for t in regions[region]}
+    if len(inside) < MACHINES_MIN:
+        return False
+    if finding.machines:
+        return set(finding.machines) == inside
+    if not isinstance(finding.rule.condition, Ratio | Quantile):
+        return False
+    there, elsewhere = (_part(evidence, inside, within=within) for within in (True, False))
+    return judge(finding.rule, there).firing and not judge(finding.rule, elsewhere).firing
+
+
+def _part(evidence: Evidence, machines: set[str], *, within: bool) -> Evidence:
+    """The evidence on these machines of the candidate alone, or on all others; what the edge counted is nobody's."""
+    view = evidence.view
+    cohort = tuple(t for t in view.cohort if (t.machine in machines) is within)
+    return replace(evidence, view=replace(view, cohort=cohort, whole=False))

@@ -1,0 +1,104 @@
+"""What each rule that compares tolerates, and what it may spend of the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rollguard.core.baseline import Baseline, Block, measure_of
+from rollguard.core.evidence.bets import Terms
+from rollguard.core.evidence.bounds import PROBES, error_bound, slow_bounds
+from rollguard.core.evidence.live import WEIGHT_PROBES, Live, LiveTerms
+from rollguard.core.evidence.machines import Levels
+from rollguard.core.evidence.matched import Matched
+from rollguard.core.policy import Action, Compared, Policy, Probes, Quantile, Ratio, Rule
+from rollguard.core.promise import shares
+from rollguard.core.relative.comparison import Bound, Wager
+from rollguard.core.relative.history import History
+
+REQUESTS_MIN = 50.0
+"""A baseline of fewer requests says nothing."""
+BLOCKS_USED = 24
+SIZE_ERRORS, SIZE_OTHERS = 6.0, 10.0
+PROBES_LEAST_S = 40.0
+SLOW_BLATANT_S = 75.0
+
+
+def wagers_of(
+    rule: Rule,
+    policy: Policy,
+    baselines: Sequence[Baseline],
+    history: History,
+    *,
+    side_by_side: bool,
+    restored: bool = False,
+) -> list[Wager]:
+    """The bets of a rule against a release that begins now; none where there is too little to compare with.
+
+    ``side_by_side``: there are several machines, so that half of the promise is kept for the live test. ``restored``:
+    it is compared with what it did itself; what went before it was the bad release, which excuses nothing.
+    """
+    assert isinstance(rule.condition, Compared)
+    bounds = _bounds(rule, rule.condition, policy, baselines, History() if restored else history)
+    if not bounds:
+        return []
+    acts = rule.then is Action.ROLLBACK
+    alpha = shares(policy)[rule.name] / len(bounds) * (0.5 if side_by_side and acts else 1.0)
+    made = []
+    for bound in bounds:
+        wager = Wager(bound=bound, terms=_terms(rule.condition, bound, alpha))
+        if side_by_side:
+            wager.levels = Levels.learnt(history.by_machine(bound.bound_s))
+            wager.live = _live(rule.condition, bound, alpha)
+        made.append(wager)
+    return made
+
+
+def _bounds(
+    rule: Rule, condition: Compared, policy: Policy, baselines: Sequence[Baseline], history: History
+) -> list[Bound]:
+    of = condition.of
+    if isinstance(of, Probes):
+        return [Bound(bound_s=None, limit=PROBES, baseline=0.0)]
+    measure = measure_of(of, policy)
+    if sum(baseline.requests(measure) for baseline in baselines) < REQUESTS_MIN:
+        return []
+    blocks = _newest(baselines)
+    if isinstance(of, Ratio):
+        known = [(s.bad, s.total) for b in blocks if (s := b.shares.get(measure)) is not None and s.total > 0]
+        errors = error_bound(known, history.recent(), add=condition.add, factor=condition.factor)
+        return [Bound(bound_s=None, limit=errors.limit, baseline=errors.baseline)]
+    times = [t for b in blocks if (t := b.times.get(measure)) is not None and t.total > 0]
+    own = sum(t.own for t in times) / max(1.0, sum(t.total for t in times))
+    pages = rule.then is Action.PAGE
+    slow = slow_bounds([t.buckets for t in times], history.recent_times(), condition.factor, page=pages)
+    return [Bound(bound_s=b.bound_s, limit=b.limit, baseline=b.baseline, base_own=own) for b in slow]
+
+
+def _newest(baselines: Sequence[Baseline]) -> list[Block]:
+    """The newest blocks of all of them, and older ones where those hold little."""
+    blocks = sorted((block for baseline in baselines for block in baseline.blocks), key=lambda b: b.end)
+    if len(baselines) == 1:
+        return blocks
+    return blocks[-max(BLOCKS_USED, *(len(b.blocks) for b in baselines)) :]
+
+
+def _terms(condition: Compared, bound: Bound, alpha: float) -> Terms:
+    match condition.of:
+        case Probes():
+            return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, least_s=PROBES_LEAST_S)
+        case Quantile():
+            return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, blatant_s=SLOW_BLATANT_S)
+        case Ratio():
+            return Terms(limit=bound.limit, alpha=alpha, size=SIZE_ERRORS)
+
+
+def _live(condition: Compared, bound: Bound, alpha: float) -> Live | Matched:
+    match condition.of:
+        case Probes():
+            return Matched(alpha=alpha / WEIGHT_PROBES)
+        case Quantile():
+            return Live(replace(LiveTerms.latency(bound.limit, bound.baseline), alpha=alpha, weight=1.0))
+        case Ratio():
+            terms = LiveTerms.errors(add=condition.add, factor=condition.factor)
+            return Live(replace(terms, alpha=alpha, weight=1.0))

@@ -1,0 +1,208 @@
+"""All comparisons of one target: fed round by round, asked at every tick, kept across restarts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rollguard.core.baseline import Baseline, measure_of
+from rollguard.core.evidence.machines import Levels
+from rollguard.core.finding import Finding
+from rollguard.core.judging import Evidence
+from rollguard.core.model import Reading
+from rollguard.core.policy import Compared, Policy, Probes, Quantile, Ratio, Rule
+from rollguard.core.relative.bounds_of import wagers_of
+from rollguard.core.relative.comparison import Comparison
+from rollguard.core.relative.counts import Counts, counted
+from rollguard.core.relative.history import History
+from rollguard.core.relative.settling import Settling
+from rollguard.core.relative.words import finding_of
+from rollguard.core.surroundings import Surroundings
+
+FORMAT = 1
+
+
+class Unreadable(ValueError):
+    """A kept text is not what ``to_text`` wrote."""
+
+
+class Relatives:
+    """The rules of a policy that compare, against the release that serves.
+
+    ``take`` what was read once it is known who ran what meanwhile, ``arm`` for each candidate, ``judge`` at any time.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._candidate = ""
+        self._comparisons: dict[str, Comparison] = {}
+        self._histories: dict[str, History] = {}
+        self._settling = Settling()
+        self._by_signal: dict[str, list[tuple[Rule, Compared, str]]] = {}
+        self._armed_with: Baseline | None = None
+        self._next_at = -math.inf
+        """When bets are made anew; before that only another candidate or baseline begins any."""
+        self._sort()
+
+    @property
+    def any(self) -> bool:
+        """Whether the policy compares anything."""
+        return bool(self._by_signal)
+
+    @property
+    def settle_s(self) -> float:
+        """For how long after its start a machine's counts are left out."""
+        return self._settling.settle_s(self._policy.comparing)
+
+    def obey(self, policy: Policy) -> None:
+        """Another policy: rules that still say the same keep their evidence."""
+        same = {r.name: r for r in policy.rules}
+        kept = {r.name for r in self._policy.rules if r == same.get(r.name)}
+        alike = policy.comparing == self._policy.comparing and policy.signals == self._policy.signals
+        self._comparisons = {name: c for name, c in self._comparisons.items() if alike and name in kept}
+        self._policy, self._next_at = policy, -math.inf
+        self._sort()
+
+    def _sort(self) -> None:
+        self._by_signal = {}
+        for rule in self._policy.rules:
+            if isinstance(rule.condition, Compared):
+                of = rule.condition.of
+                measure = of.signal if isinstance(of, Probes) else measure_of(of, self._policy)
+                signal = signal_of(rule.condition)
+                self._by_signal.setdefault(signal, []).append((rule, rule.condition, measure))
+
+    def take(self, signal: str, readings: Sequence[Reading], evidence: Evidence, *, frozen: bool = False) -> None:
+        """One round of a signal, of machines that are known to have run what the view of ``evidence`` says.
+
+        ``frozen``: something that the release cannot touch fails as well, so that nothing is evidence now.
+        """
+        rules = self._by_signal.get(signal)
+        if not rules:
+            return
+        said = {(r.key, r.subject): r for r in readings}
+        every_s = self._policy.signal(signal).every_s
+        seen: dict[str, Counts | None] = {}
+        for rule, condition, measure in rules:
+            if measure not in seen:
+                counts = seen[measure] = counted(condition.of, readings, said, evidence, every_s)
+                if counts is not None and not isinstance(condition.of, Probes):
+                    self._histories.setdefault(measure, History()).add(counts)
+            counts = seen[measure]
+            comparison = self._comparisons.get(rule.name)
+            if counts is None or comparison is None or evidence.view.candidate != self._candidate:
+                continue
+            if self._policy.comparing.settle_auto and not comparison.rearmed:
+                self._settling.saw(comparison.cold_s(counts))
+            comparison.take(counts, self.settle_s, frozen=frozen)
+
+    def arm(self, candidate: str, baseline: Baseline | None, evidence: Evidence, now: float) -> bool:
+        """All bets anew for a new candidate, and for what could not be compared before; after the watch again, with a
+        fresh baseline, and then only to page. Whether anything was begun.
+        """
+        if candidate == self._candidate and baseline is self._armed_with and now <= self._next_at:
+            return False
+        begun = False
+        if candidate != self._candidate:
+            self._candidate, self._comparisons = candidate, {}
+            self._settling.begin()
+        watch_s = self._policy.interlocks.watch_s
+        several = len(evidence.view.cohort) + len(evidence.view.others) > 1
+        baselines = [b for b in (baseline,) if b is not None]
+        for rules in self._by_signal.values():
+            for rule, _, measure in rules:
+                known = self._comparisons.get(rule.name)
+                over = known is not None and now - known.armed_at > watch_s
+                if known is not None and known.wagers and not over:
+                    continue
+                fresh = [*baselines, *([evidence.own] if over and evidence.own is not None else [])]
+                history = self._histories.setdefault(measure, History())
+                restored = baseline is not None and baseline.digest == candidate and not over
+                wagers = wagers_of(
+                    rule, self._policy, fresh, history, side_by_side=several and not over, restored=restored
+                )
+                if known is None or wagers:
+                    rearmed = known is not None and (known.rearmed or over)
+                    self._comparisons[rule.name] = Comparison(wagers, watch_s, now, rearmed)
+                    begun = True
+        self._armed_with = baseline
+        self._next_at = min((c.armed_at for c in self._comparisons.values()), default=now) + watch_s
+        return begun
+
+    def proven(self) -> None:
+        """The candidate ran clean everywhere for long enough: how long it took to settle is worth remembering."""
+        self._settling.proven()
+
+    def levels_of(self, rule: Rule) -> Levels | None:
+        """What was learnt of the machines before the candidate came, for what ``rule`` counts; the widest apart that
+        they were, where it compares at several bounds. None: nothing was.
+        """
+        of = rule.condition.of if isinstance(rule.condition, Compared) else rule.condition
+        if not isinstance(of, Ratio | Quantile):
+            return None
+        mine, known = measure_of(of, self._policy), []
+        for other, _, measure in (entry for rules in self._by_signal.values() for entry in rules):
+            comparison = self._comparisons.get(other.name) if measure == mine else None
+            known += [wager.levels for wager in comparison.wagers] if comparison is not None else []
+        return max(known, key=lambda levels: levels.spread, default=None)
+
+    def judge(self, rule: Rule, evidence: Evidence, now: float) -> Finding:
+        """What a rule that compares says now."""
+        comparison = self._comparisons.get(rule.name)
+        mine = comparison if evidence.view.candidate == self._candidate else None
+        return finding_of(rule, mine, evidence, self.settle_s, now)
+
+    # -- kept across restarts --------------------------------------------------------------------------------------
+
+    def to_text(self) -> str:
+        """Everything as JSON: restored, it goes on to the last bit."""
+        plain = {
+            "format": FORMAT,
+            "candidate": self._candidate,
+            "rules": {name: [self._mark(name), c.to_plain()] for name, c in self._comparisons.items()},
+            "histories": {name: h.to_plain() for name, h in self._histories.items()},
+            "settling": self._settling.to_plain(),
+        }
+        return json.dumps(plain, separators=(",", ":"))
+
+    def restore(self, text: str) -> None:
+        """Take up what ``to_text`` wrote; of rules that say something else by now, nothing. Raises ``Unreadable``, and
+        then nothing is taken up.
+        """
+        try:
+            plain = json.loads(text)
+            if plain["format"] != FORMAT:
+                raise Unreadable(f"format {plain['format']!r} is not known")
+            measures = {m for rules in self._by_signal.values() for _, _, m in rules}
+            histories = {n: History.from_plain(h) for n, h in plain["histories"].items() if n in measures}
+            comparisons = {
+                name: Comparison.from_plain(kept)
+                for name, (mark, kept) in plain["rules"].items()
+                if mark == self._mark(name)
+            }
+            settling, candidate = Settling.from_plain(plain["settling"]), str(plain["candidate"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise Unreadable(f"not kept evidence: {error}") from error
+        self._histories, self._comparisons = histories, comparisons
+        self._settling, self._candidate, self._next_at = settling, candidate, -math.inf
+
+    def _mark(self, name: str) -> str:
+        """What a rule says, by which it is known again."""
+        rule: Rule | None = next((r for r in self._policy.rules if r.name == name), None)
+        settings: Mapping[str, Any] = {"alpha": self._policy.comparing.alpha, "watch": self._policy.interlocks.watch_s}
+        return f"{rule.condition!r} {rule.then} {sorted(settings.items())}" if rule is not None else "?"
+
+
+def nothing_counts(around: Surroundings) -> bool:
+    """Whether something that no release can touch fails: what the app needs, or all that the guard can see."""
+    cut_off = bool(around.control) and all(address.down for address in around.control)
+    return cut_off or any(address.down for address in around.dependencies)
+
+
+def signal_of(condition: Compared) -> str:
+    """The name of the signal that a comparison reads."""
+    of = condition.of
+    key = getattr(of, "total", None) or getattr(of, "key", None) or getattr(of, "signal", "")
+    return str(key).partition(".")[0]

@@ -1,0 +1,173 @@
+"""What a rule that compares says at one instant: its state, whom it blames, and the sentence for the person on call."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from rollguard.core import ratios, text
+from rollguard.core.evidence.strata import total
+from rollguard.core.finding import Blame, Finding, RuleState, Trigger
+from rollguard.core.judging import Evidence, stale_after_s
+from rollguard.core.policy import Action, Compared, Probes, Quantile, Ratio, Rule
+from rollguard.core.relative.comparison import EARLY_S, GROWS_S, Comparison, Wager
+
+ODDS_MAX = 1e12
+HINT = math.log(5.0)
+"""Odds of five are nothing to act on, but no calm either."""
+
+
+def finding_of(rule: Rule, comparison: Comparison | None, evidence: Evidence, settle_s: float, now: float) -> Finding:
+    """The rule's answer. ``comparison`` None: it was not begun for this release."""
+    assert isinstance(rule.condition, Compared)
+    finding = Finding(rule=rule, state=RuleState.CLEAR, sentence="", trigger=Trigger.RELATIVE)
+    key = _key(rule.condition)
+    blind = _blind(rule.condition, key, evidence, now)
+    if blind is not None:
+        state, why = blind
+        return replace(finding, state=state, sentence=why)
+    if comparison is not None and comparison.calm is not None:
+        return comparison.calm
+    wager = (comparison.side_by_side or comparison.strongest) if comparison is not None else None
+    if comparison is None or wager is None:
+        return replace(finding, sentence=f"{_name(rule.condition, None)}: {_nothing(rule.condition, evidence)}")
+    if not any(stratum.new for stratum in wager.strata):
+        why = f"nothing was counted yet; what a machine does in its first {text.seconds(settle_s) or '0 s'} is left out"
+        return replace(finding, sentence=f"{_name(rule.condition, wager)}: {why}")
+    return _judged(finding, rule.condition, comparison, wager, evidence, settle_s, now)
+
+
+def _judged(
+    finding: Finding,
+    condition: Compared,
+    comparison: Comparison,
+    wager: Wager,
+    evidence: Evidence,
+    settle_s: float,
+    now: float,
+) -> Finding:
+    shown = comparison.side_by_side is not None
+    log_odds = max(wager.log_evidence, wager.live.log_evidence) if shown and wager.live else wager.log_evidence
+    won, odds = comparison.won or shown, math.exp(min(max(log_odds, 0.0), math.log(ODDS_MAX)))
+    comparison.since = (comparison.since or now) if won or log_odds >= HINT else None
+    comparison.suspicious_at = (comparison.suspicious_at or now) if won or comparison.suspicious else None
+    comparison.won_at = (comparison.won_at or now) if won else None
+    bad, of = _shown(wager)
+    words = _words(condition, wager, bad, of)
+    finding = Finding(
+        rule=finding.rule,
+        state=RuleState.CLEAR,
+        sentence=words,
+        value=bad / of if of else None,
+        limit=wager.bound.limit,
+        baseline=wager.bound.baseline,
+        bound_s=wager.bound.bound_s,
+        since=comparison.since,
+        trigger=Trigger.RELATIVE,
+        odds=odds,
+    )
+    if log_odds < HINT and not won:
+        comparison.calm = finding
+        return finding
+    convicted = (
+        f"{words}: were it within tolerance, evidence this strong would turn up in fewer than 1 of {odds:,.0f} releases"
+    )
+    if won and comparison.requests < condition.of.min_count:
+        why = f"{comparison.requests:.0f} of {condition.of.min_count:.0f} requests are counted"
+        return replace(finding, state=RuleState.PENDING, sentence=f"{convicted}; {why}")
+    if won and comparison.won_at is not None and now - comparison.won_at < condition.of.for_s:
+        held = f"for {text.seconds(now - comparison.won_at) or '0 s'} of {text.seconds(condition.of.for_s)}"
+        return replace(finding, state=RuleState.PENDING, sentence=f"{convicted}, {held}")
+    early = now - comparison.armed_at <= EARLY_S + settle_s
+    if won:
+        return _convicted(replace(finding, sentence=convicted), comparison, wager, evidence, early=early)
+    lasting = comparison.suspicious_at is not None and now - comparison.suspicious_at >= GROWS_S
+    if lasting and finding.rule.then is Action.ROLLBACK and not early:
+        return _only_page(replace(finding, state=RuleState.FIRING, sentence=f"{convicted}: too few to act on"))
+    if log_odds >= HINT:
+        return replace(finding, state=RuleState.PENDING, sentence=f"{words}: odds of {odds:,.0f} so far")
+    return finding
+
+
+def _convicted(finding: Finding, comparison: Comparison, wager: Wager, evidence: Evidence, *, early: bool) -> Finding:
+    """Enough against the release: whose doing it is, and what may follow."""
+    finding, view = replace(finding, state=RuleState.FIRING), evidence.view
+    if finding.rule.then is Action.PAGE and early:
+        return replace(finding, state=RuleState.PENDING)
+    if comparison.side_by_side is not None:
+        beside = "machines on the old image, under the same users, do not have it"
+        return replace(finding, side_by_side=True, sentence=f"{finding.sentence}; {beside}")
+    if wager.old_too:
+        words = f"old and new machines alike, not the release: {finding.sentence}"
+        return replace(finding, blame=Blame.EVERYONE, sentence=words)
+    if view.whole and (sick := wager.sick()):
+        words = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
+        return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=words)
+    if comparison.rearmed:
+        return _only_page(finding)
+    if wager.live is not None and not view.whole:
+        why = "machines on the old image have not shown yet that it is the release"
+        return _only_page(replace(finding, sentence=f"{finding.sentence}; {why}"))
+    return finding
+
+
+def _only_page(finding: Finding) -> Finding:
+    """Fires, and asks for people only."""
+    return replace(finding, rule=replace(finding.rule, then=Action.PAGE))
+
+
+# -- why not -----------------------------------------------------------------------------------------------------------
+
+
+def _blind(condition: Compared, key: str, evidence: Evidence, now: float) -> tuple[RuleState, str] | None:
+    """Blind, or why that would be too much said; None: there are fresh readings."""
+    view, signal = evidence.view, evidence.policy.signal(key.partition(".")[0])
+    newest = ratios.last_answer(key, view, evidence.windows)
+    if newest is not None and now - newest <= stale_after_s(signal):
+        return None
+    youngest = max((t.since for t in view.cohort), default=-math.inf)
+    born_at = max(evidence.alive_since, view.whole_since, youngest)
+    if view.asleep or now - born_at <= stale_after_s(signal) + signal.every_s:
+        return RuleState.CLEAR, f"{_name(condition, None)}: nothing read yet"
+    return RuleState.BLIND, f"no readings of {key}: {ratios.newest_gap(key, view, evidence.windows) or 'no answer'}"
+
+
+def _nothing(condition: Compared, evidence: Evidence) -> str:
+    if evidence.baseline is None:
+        return f"nothing to compare with yet: {evidence.no_baseline or 'the older release is not known yet'}"
+    return f"nothing to compare with: too little is known of {text.short(evidence.baseline.digest)}"
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def _key(condition: Compared) -> str:
+    match condition.of:
+        case Ratio(total=key) | Quantile(key=key) | Probes(signal=key):
+            return key
+
+
+def _name(condition: Compared, wager: Wager | None) -> str:
+    match condition.of:
+        case Ratio(bad=bad, total=total_key):
+            return f"{bad} / {total_key}"
+        case Probes(signal=signal):
+            return f"failed {signal}"
+        case Quantile(key=key):
+            bound_s = wager.bound.bound_s if wager is not None else None
+            return f"{key} beyond {text.seconds(bound_s)}" if bound_s is not None else key
+
+
+def _shown(wager: Wager) -> tuple[float, float]:
+    counted = [total(stratum.new) for stratum in wager.strata]
+    return sum(bad for bad, _ in counted), sum(of for _, of in counted)
+
+
+def _words(condition: Compared, wager: Wager, bad: float, of: float) -> str:
+    bound = wager.bound
+    span_s = wager.strata[-1].at - wager.strata[0].at + wager.strata[0].dt_s * wager.strata[0].gap
+    value = f"{text.percent(bad / of)} of {of:.0f}" if of else "no traffic"
+    baseline = f"tolerated {text.percent(bound.limit)} (baseline {text.percent(bound.baseline)})"
+    if isinstance(condition.of, Probes):
+        baseline = f"tolerated {text.percent(bound.limit)}"
+    return f"{_name(condition, wager)} {value} in {text.seconds(span_s) or '0 s'}, {baseline}"
