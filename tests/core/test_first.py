@@ -10,16 +10,29 @@ from typing import Any
 
 import pytest
 
-from rollguard.core.finding import Trigger
+from rollguard.core.finding import Finding, Trigger
 from rollguard.core.first import judge_first
 from rollguard.core.fleet import View
 from rollguard.core.judging import Evidence
 from rollguard.core.lifecycle import Update
 from rollguard.core.model import Reading, Snapshot
-from rollguard.core.policy import Ratio, Rule
+from rollguard.core.policy import Compared, Ratio, Rule
 from rollguard.core.proof import BETTER, CANNOT_TELL, NO_BETTER, RECOVERED, must_prove, waits_for_proof
 from rollguard.core.window import Windows
-from tests.builders import BAD, GOOD, NOON, a_finding, a_goal, a_machine, a_policy, a_rule, a_tenure
+from tests.builders import (
+    BAD,
+    GOOD,
+    NOON,
+    a_finding,
+    a_goal,
+    a_machine,
+    a_policy,
+    a_rule,
+    a_tenure,
+    a_view,
+    counted,
+    evidence,
+)
 
 SCRAPE_S = 15.0
 ERRORS = Ratio(bad="traffic.errors", total="traffic.requests", over_s=30.0, limit=0.1, above=True, min_count=50)
@@ -85,6 +98,40 @@ def test_a_blip_that_is_over_is_found_to_be_over() -> None:
     found = results(a_rule(ERRORS), first=0.3, peers=0.3, over_at=5.0)
     assert found[RECOVERED] >= 0.9 * RUNS, found
     assert not found[BETTER], found
+
+
+# -- comparisons with the past -----------------------------------------------------------------------------------------
+
+COMPARED = a_rule(Compared(of=ERRORS, factor=2.0), name="worse")
+NOW_S = 60.0
+
+
+def remembered(rule: Rule, seen: Evidence, now: float) -> Finding:
+    """A comparison goes on firing for long: what was counted against the release it remembers."""
+    return a_finding(rule, value=0.05, limit=0.01, trigger=Trigger.RELATIVE)
+
+
+def against_the_past(before: float, since: float) -> str | None:
+    """What is concluded on two machines with 200 requests a scrape, of which so many fail, before and since."""
+    rows = []
+    for machine in ("m1", "m2"):
+        bad = [before] * 6 + [since] * 4
+        rows += [counted("traffic.errors", bad, subject=machine, until=NOON + NOW_S)]
+        rows += [counted("traffic.requests", [200.0] * 10, subject=machine, until=NOON + NOW_S)]
+    view = a_view(others=[a_tenure("m1", GOOD)])
+    view = replace(view, cohort=(a_tenure("m2"),))
+    seen = evidence(*rows, view=view, policy=a_policy(COMPARED), compare=remembered)
+    proof = judge_first(["worse"], seen, ("m1",), NOON, NOON + NOW_S)
+    return proof.result if proof else None
+
+
+def test_a_comparison_has_recovered_when_what_is_counted_now_fell_though_it_still_fires() -> None:
+    assert against_the_past(before=20.0, since=0.0) == RECOVERED
+
+
+def test_a_comparison_that_goes_on_has_not_recovered() -> None:
+    assert against_the_past(before=20.0, since=10.0) != RECOVERED
+    assert against_the_past(before=2.0, since=2.0) != RECOVERED, "still as bad as what is tolerated"
 
 
 # -- who must prove anything -------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -356,3 +358,24 @@ def test_a_threshold_over_gaps_is_blind_and_never_beyond_its_limit() -> None:
     world.windows.add(Reading("numbers.p95", "m1", NOON + 15.0 * n, gap=GapKind.LATE) for n in range(2, 9))
     (finding,) = judge_all(replace(world.evidence, policy=policy), NOON + 120.0)
     assert finding.state is RuleState.BLIND
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs/not-the-release.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
+
+
+@pytest.mark.parametrize("path, name", NAMED, ids=[name for _, name in NAMED])
+def test_every_test_that_the_table_of_causes_names_is_one(path: str, name: str) -> None:
+    assert re.search(rf"^(?:async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_cause_of_the_table_has_a_verdict_and_a_test() -> None:
+    rows = [line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| cause")]
+    assert len(rows) >= 25
+    for row in rows:
+        cause, how, verdict, tests = (cell.strip() for cell in row.strip("|").split("|"))
+        assert all((cause, how, verdict)), row
+        assert "::test_" in tests, cause

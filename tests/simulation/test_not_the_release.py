@@ -1,4 +1,4 @@
-"""What is not the release: each cause has its stated verdict, and none rolls back. The table is docs/not-the-release.md.
+"""What is not the release: each cause has its stated verdict, and none rolls back (docs/not-the-release.md).
 
 Every story runs the whole guard with every signal of the shipped policy, in the mode ``enforce``, against a simulated
 HotDash with users, in virtual time.

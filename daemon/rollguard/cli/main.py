@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "floor": ("acts", "never go back below this release: what is older has a hole"),
     "notify": ("notify", "test: whether the channels of a policy reach anybody"),
     "record": ("record", "save what the signals of a target say, for adopt --baseline"),
+    "judge": ("judge", "samples in, verdicts out: the guard's own judge on your data"),
     "reload": ("acts", "have the guard read its policy files again"),
     "platform": ("local", "the local Fly platform alone, for trying things"),
     "version": ("run", "the version"),

@@ -26,7 +26,11 @@ FOR_S_MAX = 60.0
 MACHINES_MAX = 50
 """So many machines are asked again in one second, of larger fleets every n-th."""
 DOWN_S = 4.0
-"""So long must nobody have been served, where the rule asks for three failures in a row or fewer."""
+"""Between the first and the last question that everybody failed, where the rule asks for three failures in a row or
+fewer. By when they were asked, not by when they were given up: a blip may lose what was asked in it for ever.
+"""
+TIMER_S = 0.05
+"""By so much timers may be off."""
 USUAL_K = 3
 PROBES_MIN = 2
 APART_S_MAX = 2.0
@@ -93,11 +97,12 @@ def chosen(lives: Sequence[Tenure]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Probes of one subject that all failed, without a pause in which nobody asked: asked from ``since`` on, the last
-    one answered or given up ``to``. ``gateway``: some of it may be a proxy's answer, or is none at all.
+    """Probes of one subject that all failed, without a pause in which nobody asked: asked from ``since`` to ``asked_to``,
+    the last one answered or given up at ``to``. ``gateway``: some of it may be a proxy's answer, or is none at all.
     """
 
     since: float
+    asked_to: float
     to: float
     count: int
     detail: str
@@ -149,7 +154,7 @@ def down(condition: Failing, signal: Signal, evidence: Evidence, now: float) -> 
         return None
     lives = {t.machine: t.since for t in view.serving} if Scope.MACHINE in scopes_of(signal) else {}
     asked = set(chosen((*view.cohort, *view.others))) & lives.keys()
-    least_s = DOWN_S * max(1.0, (condition.k - 1) / (USUAL_K - 1))
+    least_s = DOWN_S * max(1.0, (condition.k - 1) / (USUAL_K - 1)) - TIMER_S
     runs: dict[str, Run] = {}
     for subject, since in [*lives.items(), *([(EDGE, view.whole_since)] if has_edge(signal) else [])]:
         run = _run(evidence.windows, signal, subject, since)
@@ -157,7 +162,7 @@ def down(condition: Failing, signal: Signal, evidence: Evidence, now: float) -> 
             return None
         if subject in lives and subject not in asked:
             continue
-        if run.count < PROBES_MIN or run.to - run.since < least_s or now - run.to > _lasts_s(signal):
+        if run.count < PROBES_MIN or run.asked_to - run.since < least_s or now - run.to > _lasts_s(signal):
             return None
         if run.gateway and not (subject == EDGE and lives) and not _was_well(evidence, signal, subject, since):
             return None
@@ -172,17 +177,18 @@ def _lasts_s(signal: Signal) -> float:
 
 def _run(windows: Windows, signal: Signal, subject: str, since: float) -> Run | None:
     """The failed probes up to now; None where the newest was well."""
-    start = to = 0.0
+    start = asked_to = to = 0.0
     count, detail, gateway = 0, "", False
     for reading in _answers(windows, signal.name, subject, since):
         if reading.value != 0.0 or (count and start - reading.at > APART_S_MAX):
             break
         asked_at = max(since, reading.at if reading.since is None else reading.since)
-        start, to = (min(start, asked_at), to) if count else (asked_at, reading.at)
+        start = min(start, asked_at) if count else asked_at
+        asked_to, to = max(asked_to, asked_at), max(to, reading.at)
         gateway |= reading.unanswered or GATEWAY.match(reading.detail) is not None
         detail = detail or reading.detail
         count += 1
-    return Run(since=start, to=to, count=count, detail=detail, gateway=gateway) if count else None
+    return Run(since=start, asked_to=asked_to, to=to, count=count, detail=detail, gateway=gateway) if count else None
 
 
 def _was_well(evidence: Evidence, signal: Signal, subject: str, since: float) -> bool:

@@ -131,7 +131,7 @@ def _no_better(pair: Pair, lasting: float, evidence: Evidence) -> float:
     """The log-evidence that the first machines have too much of their peers' trouble: more than a part of it, or that
     most of what they answer is bad.
     """
-    kind = replace(pair.kind, slack=0.0, size=NO_BETTER_SIZE * pair.kind.size)
+    kind = replace(pair.kind, slack=0.0, most=math.inf, size=NO_BETTER_SIZE * pair.kind.size)
     part = 1 / (_as_bad(pair, evidence) * lasting)
     share = _evidence([(s.first, s.peers) for s in pair.strata], part, ODDS_NO_BETTER, kind)
     mostly = sum(_one_sided(s.first, 0.5, MOSTLY, kind) for s in pair.strata)
@@ -243,4 +243,4 @@ def _evidence(strata: Sequence[tuple[Trials, Trials]], ratio: float, odds: Seque
         )
         for one, other in strata
     ]
-    return _mean([kind.weight * sum(column) for column in zip(*every, strict=True)])
+    return _mean([kind.weight * sum(min(f, kind.most) for f in column) for column in zip(*every, strict=True)])

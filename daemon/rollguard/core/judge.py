@@ -138,7 +138,8 @@ def _sources(condition: Condition | Probes, policy: Policy) -> _Sources:
 
 def _blamed(findings: tuple[Finding, ...], evidence: Evidence, now: float) -> tuple[Finding, ...]:
     """The same findings, those explained by sick machines or by one region that may be."""
-    return told_apart(_with_the_sick(findings, evidence), evidence, lambda rule, part: judge(rule, part, now))
+    of_users = lambda finding: _is_anybodys(finding, evidence)
+    return told_apart(_with_the_sick(findings, evidence), evidence, lambda rule, part: judge(rule, part, now), of_users)
 
 
 def _with_the_sick(findings: tuple[Finding, ...], evidence: Evidence) -> tuple[Finding, ...]:

@@ -21,24 +21,44 @@ MACHINES_MIN = 2
 JudgeRule = Callable[[Rule, Evidence], Finding]
 
 
-def told_apart(findings: Sequence[Finding], evidence: Evidence, judge: JudgeRule) -> tuple[Finding, ...]:
-    """The same findings; those that one region alone explains blame it. ``judge`` judges a rule for a part of the
-    fleet.
+def told_apart(
+    findings: Sequence[Finding], evidence: Evidence, judge: JudgeRule, of_users: Callable[[Finding], bool]
+) -> tuple[Finding, ...]:
+    """The same findings; those that one region alone explains blame it.
+
+    ``judge`` judges a rule for a part of the fleet. What users got at the edge (``of_users``) cannot say from where: it
+    is that region's doing where the machines' own evidence says so.
     """
     fires = [f for f in findings if f.firing and f.blame is Blame.RELEASE]
     regions = _regions(evidence.view) if fires else {}
-    region = next((r for r in regions if all(_only_there(f, r, regions, evidence, judge) for f in fires)), None)
+    region = next((r for r in regions if _is_it(r, regions, findings, evidence, judge, of_users)), None)
     if region is None:
         return tuple(findings)
     where = f"region {text.one_line(region, 20)}, not the release"
     machines = tuple(sorted(t.machine for t in regions[region]))
-    blamed = {f.rule.name for f in fires}
     return tuple(
-        replace(f, blame=Blame.REGION, machines=machines, sentence=f"{where}: {f.sentence}")
-        if f.firing and f.rule.name in blamed
-        else f
+        replace(f, blame=Blame.REGION, machines=machines, sentence=f"{where}: {f.sentence}") if f in fires else f
         for f in findings
     )
+
+
+def _is_it(
+    region: str,
+    regions: Mapping[str, Sequence[Tenure]],
+    findings: Sequence[Finding],
+    evidence: Evidence,
+    judge: JudgeRule,
+    of_users: Callable[[Finding], bool],
+) -> bool:
+    """Whether all of this region is in trouble by the machines' own evidence, and no machine elsewhere."""
+    inside = {t.machine for t in regions[region]}
+    firing = [f for f in findings if f.firing and f.blame is not Blame.EVERYONE]
+    if len(inside) < MACHINES_MIN or any(not inside.issuperset(f.machines) for f in firing):
+        return False
+    summed = [f for f in firing if f.blame is Blame.RELEASE and not f.machines and not of_users(f)]
+    if not all(_only_there(f.rule, inside, evidence, judge) for f in summed):
+        return False
+    return bool(summed) or any(inside == set(f.machines) for f in firing)
 
 
 def _regions(view: View) -> Mapping[str, Sequence[Tenure]]:
@@ -49,19 +69,12 @@ def _regions(view: View) -> Mapping[str, Sequence[Tenure]]:
     return found if view.whole and not view.deploying and len(found) > 1 and "" not in found else {}
 
 
-def _only_there(
-    finding: Finding, region: str, regions: Mapping[str, Sequence[Tenure]], evidence: Evidence, judge: JudgeRule
-) -> bool:
-    """Whether this region, and nothing else, does what a rule fires for."""
-    inside = {t.machine for t in regions[region]}
-    if len(inside) < MACHINES_MIN:
-        return False
-    if finding.machines:
-        return set(finding.machines) == inside
-    if not isinstance(finding.rule.condition, Ratio | Quantile):
+def _only_there(rule: Rule, inside: set[str], evidence: Evidence, judge: JudgeRule) -> bool:
+    """Whether these machines together do what a rule fires for, and all others together do not."""
+    if not isinstance(rule.condition, Ratio | Quantile):
         return False
     there, elsewhere = (_part(evidence, inside, within=within) for within in (True, False))
-    return judge(finding.rule, there).firing and not judge(finding.rule, elsewhere).firing
+    return judge(rule, there).firing and not judge(rule, elsewhere).firing
 
 
 def _part(evidence: Evidence, machines: set[str], *, within: bool) -> Evidence:

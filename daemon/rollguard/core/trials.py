@@ -53,17 +53,19 @@ class Kind:
     """How much counts of one kind tell.
 
     ``weight`` discounts readings that cling. From about ``size`` bad ones of an interval on, more of them hardly tell
-    more: they come in bursts. A share that is larger by ``slack`` is not worse.
+    more: they come in bursts. A share that is larger by ``slack`` is not worse. No interval speaks for the old image by
+    more than ``most``: a machine has slow moments.
     """
 
     weight: float
     size: float = math.inf
     slack: float = 0.0
+    most: float = math.inf
 
 
 KINDS: dict[type, Kind] = {
     Ratio: Kind(1.0, size=6.0, slack=0.0005),
-    Quantile: Kind(1.0, size=30.0),
+    Quantile: Kind(1.0, size=30.0, most=3.0),
     Failing: Kind(0.5),
     Threshold: Kind(0.2),
 }

@@ -31,7 +31,6 @@ class Polling:
         self._wanted = asyncio.Event()
         self._began_at = clock.now()  # the newest round, of either kind
         self._next_at: float | None = None  # the next usual round; None while one is out
-        self._quick = False  # the last usual round was over within a second
 
     @property
     def doubting(self) -> bool:
@@ -61,21 +60,8 @@ class Polling:
             await asyncio.gather(repeated, return_exceptions=True)
 
     async def _usual(self) -> None:
-        loop = asyncio.get_running_loop()
-        began, self._next_at, self._began_at = loop.time(), None, self._clock.now()
-        # Who answers quickly as a rule and has not done so in a second may hang: that need not be waited for.
-        hangs = loop.call_later(AGAIN_S, self._suspect) if self._quick else None
-        try:
-            failed = await self._ask(False)
-        finally:
-            if hangs is not None:
-                hangs.cancel()
-        self._quick = loop.time() - began < AGAIN_S
-        self._note(failed)
-
-    def _suspect(self) -> None:
-        if self._repeats():
-            self._wanted.set()
+        self._next_at, self._began_at = None, self._clock.now()
+        self._note(await self._ask(False))
 
     async def _repeat(self) -> Never:
         while True:

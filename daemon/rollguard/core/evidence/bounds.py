@@ -28,8 +28,7 @@ CUT_SPREAD = 0.844
 """What is left of a normal curve's standard deviation when its upper tenth is cut off."""
 Z_LEVEL, Z_LATENCY, Z_RECENT = 1.65, 1.0, 1.0
 ERRORS_MIN = 0.002
-ERRORS_MORE = 0.001
-"""A tenth of a percentage point more errors is nobody's reason to go back."""
+"""Nor is a tenth of a percentage point more errors ever a reason to go back: with a factor of 2, this sees to it."""
 ERRORS_UNKNOWN = 0.05
 """The bound where hardly anything is known of the app: the plain limit that runbooks have."""
 ERRORS_FACTOR = 2.0
@@ -72,7 +71,6 @@ def error_bound(blocks: Sequence[Trial], recent: Sequence[Trial], add: float = 0
     spread = wandering(kept) / CUT_SPREAD
     limit = max(
         level * max(ERRORS_FACTOR, math.exp(min(ENVELOPE * spread, ENVELOPE_MAX))),
-        level + ERRORS_MORE,
         ERRORS_MIN,
         RECENT_ERRORS * lower(*_pooled(counted(recent)), Z_RECENT),
         ERRORS_UNKNOWN if of < KNOWN_MIN else 0.0,

@@ -1,0 +1,71 @@
+"""``judge``: samples on standard input, verdicts on standard output; the guard's own judge in between."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from rollguard.cli.parser import DONE, PROBLEM, Parser, complain
+from rollguard.core.mapping import feed
+from rollguard.core.samples import NotJson, Runs
+
+CHUNK = 1 << 16
+LINE_MAX = 1 << 20
+USUAL_DT_S = 15.0
+EPILOG = """\
+Protocol 1: one JSON object a line. {"type": "start", "run", "dt" (seconds between scrapes), "le_ms" (bucket bounds)};
+{"type": "sample", "run", "t", "scrape", "req", "err", "hist", "p95_ms", "probe_ok", "probe_fail", "control_fail"} with
+increments since the last scrape; {"type": "release", "run", "t", "version"}; {"type": "end", "run"}. Each sample is
+replied to with {"run", "t", "verdict": learning, ok, no_data, page or rollback}, "signal" and "odds", and "gap" where
+something of the sample could not be. Of a policy, requests feed the total of each ratio, errors the bad ones, the
+histogram each quantile, probes each rule about failing probes, p95_ms each value with p95 in its name; other rules are
+left out, and standard error says which. Without a policy: errors, latency and probes compared with what was before.
+Exit codes: 0 done, 1 a line was no JSON object."""
+
+
+def judge(argv: Sequence[str], about: str) -> int:
+    """0 done, 1 a line was no JSON object, 2 a policy that cannot be obeyed."""
+    from rollguard.config.loader import load_policy
+
+    parser = Parser("judge", about, EPILOG)
+    parser.add_argument("policy", nargs="?", type=Path, metavar="POLICY", help="a policy file; else built-in defaults")
+    args = parser.read(argv)
+    path = args.policy or Path(str(files("rollguard.config").joinpath("judge.yaml")))
+    policy = load_policy(path, os.environ)
+    for why in feed(policy, USUAL_DT_S).left_out:
+        complain(f"rollguard judge: {why}: left out")
+    return _talk(Runs(policy))
+
+
+def _talk(runs: Runs) -> int:
+    """Reply to what has come before waiting for more: whoever asks may wait for each reply."""
+    code, rest, out = DONE, b"", sys.stdout
+    while chunk := os.read(sys.stdin.fileno(), CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        code = max(code, _reply(runs, lines))
+        out.flush()
+        if len(rest) > LINE_MAX:
+            complain("rollguard judge: a line without an end: left out")
+            rest, code = b"", PROBLEM
+    code = max(code, _reply(runs, [rest] if rest.strip() else []))
+    out.flush()
+    return code
+
+
+def _reply(runs: Runs, lines: Sequence[bytes]) -> int:
+    code = DONE
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            reply = runs.answer(line.decode("utf-8", "replace"))
+        except NotJson as error:
+            complain(f"rollguard judge: {error}")
+            code = PROBLEM
+            continue
+        if reply is not None:
+            sys.stdout.write(reply + "\n")
+    return code

@@ -1,0 +1,265 @@
+"""Protocol 1 of the judge: samples of one app in, a verdict for each out; the guard's own mind in between.
+
+One JSON object a line: ``start``, then ``sample`` lines with a ``release`` among them, then ``end``. What a sample says
+is hostile: whatever is impossible is a gap with its reason in the reply, and evidence of nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from rollguard.core.decide import Decision, PageDecision, RollBack
+from rollguard.core.finding import Finding
+from rollguard.core.mapping import ONE, Fed, feed
+from rollguard.core.mind import Mind
+from rollguard.core.model import GapKind, Machine, Reading, Release, Snapshot
+from rollguard.core.policy import Policy
+from rollguard.core.surroundings import FAILURES, Address, Surroundings
+
+NOON = 1.7e9
+"""Where second 0 of a run lies: instants must be positive."""
+LIVED_S = 86400.0
+"""For so long the first release is taken to have run before the first sample."""
+DT_S_MAX, BOUNDS_MAX, PROBES_MAX = 3600.0, 200, 1000
+COUNT_MAX = 1e12
+TEXT_MAX = 200
+WELL = Surroundings(control=(Address(name="control"),))
+CUT_OFF = Surroundings(control=(Address(name="control", failures=FAILURES, down_since=0.0, down_until=0.0),))
+
+
+class NotJson(ValueError):
+    """A line is no JSON object: there is nobody to reply to."""
+
+
+@dataclass(slots=True)
+class _Run:
+    name: str
+    dt_s: float
+    bounds: tuple[float, ...]
+    fed: Fed
+    mind: Mind | None = None
+    at: float | None = None
+    scraped_at: float | None = None
+    version: int = 1
+    seen: dict[str, int] = field(default_factory=dict)
+    since: float = 0.0
+    released: bool = False
+    verdict: str = "learning"
+    gap: str = ""
+
+
+class Runs:
+    """One run after the other, each an app of its own. Only the present one is remembered."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._run: _Run | None = None
+        self._fed: dict[float, Fed] = {}
+
+    def answer(self, line: str) -> str | None:
+        """The reply to a ``sample`` line, None for any other. Raises ``NotJson``."""
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise NotJson(f"not JSON: {error}") from None
+        if not isinstance(said, dict):
+            raise NotJson("not a JSON object")
+        match said.get("type"):
+            case "sample":
+                return json.dumps(self._sample(said))
+            case "start":
+                self._run = self._started(said)
+            case "release":
+                self._released(said)
+            case "end":
+                self._run = None
+        return None
+
+    def _started(self, said: Mapping[str, Any]) -> _Run | None:
+        dt_s, bounds = _number(said.get("dt"), DT_S_MAX), said.get("le_ms")
+        edges = [_number(b, COUNT_MAX) for b in bounds] if isinstance(bounds, list) else []
+        rising = [b / 1000 for b in edges if b is not None]
+        if not dt_s or len(rising) != len(edges) or len(rising) > BOUNDS_MAX or rising != sorted(set(rising)):
+            return None
+        fed = self._fed.get(dt_s)
+        if fed is None:
+            fed = self._fed[dt_s] = feed(self._policy, dt_s)
+            for old in list(self._fed)[:-8]:
+                del self._fed[old]
+        return _Run(str(said.get("run")), dt_s, (*rising, math.inf), fed)
+
+    def _released(self, said: Mapping[str, Any]) -> None:
+        run, t = self._run, _number(said.get("t"), COUNT_MAX, least=-COUNT_MAX)
+        if run is None or str(said.get("run")) != run.name or t is None:
+            return
+        at = NOON + t
+        if run.at is not None and at < run.at:
+            run.gap = "a release in the past"
+            return
+        name = str(said.get("version"))[:TEXT_MAX]
+        known = run.seen.get(name)
+        if known is not None:
+            run.gap = f"release {name!r} returned"
+        run.version = known if known is not None else len(run.seen) + 2
+        if len(run.seen) < PROBES_MAX:
+            run.seen[name] = run.version
+        run.released, run.since = True, at
+        if run.mind is not None:
+            run.mind.see(_snapshot(at, run.version, run.since))
+
+    def _sample(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = {"run": said.get("run"), "t": said.get("t"), "verdict": "learning"}
+        run, t = self._run, _number(said.get("t"), COUNT_MAX, least=-COUNT_MAX)
+        if run is None or str(said.get("run")) != run.name:
+            return reply | {"gap": "a run that was not started"}
+        if t is None:
+            return reply | {"verdict": run.verdict, "gap": "t is no time"}
+        at = NOON + t
+        if run.at is not None and at <= run.at:
+            return reply | {"verdict": run.verdict, "gap": "time does not go on"}
+        run.at = at
+        mind, gaps = self._mind(run, at), [run.gap] if run.gap else []
+        run.gap = ""
+        gaps += _probes(run, mind, said, at) + _scrape(run, mind, said, at) + _gauge(run, mind, said, at)
+        decision = mind.decide(at)
+        reply |= _verdict(run, decision, mind.findings)
+        run.verdict = reply["verdict"]
+        return reply | {"gap": "; ".join(gaps)} if gaps else reply
+
+    def _mind(self, run: _Run, at: float) -> Mind:
+        if run.mind is None:
+            run.mind = Mind(run.fed.policy, at - run.dt_s)
+            run.since = run.since or at - run.dt_s - LIVED_S
+        run.mind.see(_snapshot(at, run.version, run.since))
+        return run.mind
+
+
+def _snapshot(at: float, version: int, since: float) -> Snapshot:
+    """One machine, on the image of that version since then."""
+    digest = f"sha256:{version:064x}"
+    machine = Machine(
+        id=ONE,
+        state="started",
+        instance_id=digest,
+        digest=digest,
+        image_ref=f"registry/app@{digest}",
+        has_checks=False,
+        started_at=since,
+        release_version=version,
+    )
+    release = Release(
+        id=str(version), version=version, status="complete", image_ref=machine.image_ref, created_at=since
+    )
+    return Snapshot(at=at, machines=(machine,), releases=(release,), leases={})
+
+
+# -- what a sample says ------------------------------------------------------------------------------------------------
+
+
+def _probes(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[str]:
+    names = ("probe_ok", "probe_fail", "control_fail")
+    passed, failed, control = (_number(said.get(name, 0), PROBES_MAX) for name in names)
+    if passed is None or failed is None or control is None:
+        return ["probe counts that cannot be"]
+    count = int(passed + failed)
+    mind.around(CUT_OFF if count and 2 * control > count else WELL)
+    if count:
+        step_s = run.dt_s / count
+        times = [at - step_s * (count - 1 - n) for n in range(count)]
+        for key in run.fed.probes:
+            mind.read(key, [_probe(key, when, ok=n >= failed) for n, when in enumerate(times)])
+    return []
+
+
+def _probe(key: str, at: float, *, ok: bool) -> Reading:
+    return Reading(key=key, subject=ONE, at=at, value=1.0 if ok else 0.0, detail="" if ok else "HTTP 503")
+
+
+def _scrape(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[str]:
+    """The readings of every count signal; where the scrape did not come, or cannot be, gaps."""
+    if said.get("scrape") is not True:
+        if said.get("scrape") is not False:
+            return ["scrape is neither true nor false"]
+        _gaps(run, mind, at, GapKind.NO_ANSWER, "no scrape")
+        return []
+    since = run.scraped_at if run.scraped_at is not None else at - run.dt_s
+    run.scraped_at = at
+    requests, errors = _number(said.get("req"), COUNT_MAX), _number(said.get("err"), COUNT_MAX)
+    counted = _counts(said.get("hist"), len(run.bounds))
+    gaps: list[str] = []
+    if requests is None or errors is None or errors > requests:
+        gaps.append("counts that cannot be")
+        requests = errors = None
+    if counted is None and said.get("hist") is not None:
+        gaps.append("a histogram that cannot be")
+    buckets = tuple(zip(run.bounds, accumulate(counted), strict=True)) if counted is not None else ()
+    values = {"total": requests, "bad": errors, "times": buckets[-1][1] if buckets else None}
+    for signal, subject, keys in run.fed.counts:
+        mind.read(signal, [_increase(key, subject, since, at, values[k], buckets * (k == "times")) for key, k in keys])
+    return gaps
+
+
+def _increase(
+    key: str, subject: str, since: float, at: float, value: float | None, buckets: tuple[tuple[float, float], ...]
+) -> Reading:
+    if value is None:
+        return Reading(key=key, subject=subject, at=at, gap=GapKind.NOT_A_NUMBER, detail="cannot be")
+    return Reading(key=key, subject=subject, at=at, value=value, since=since, buckets=buckets)
+
+
+def _gaps(run: _Run, mind: Mind, at: float, gap: GapKind, why: str) -> None:
+    for signal, subject, keys in run.fed.counts:
+        mind.read(signal, [Reading(key=key, subject=subject, at=at, gap=gap, detail=why) for key, _ in keys])
+
+
+def _gauge(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[str]:
+    value = said.get("p95_ms")
+    if value is None or not run.fed.gauges:
+        return []
+    p95_ms = _number(value, COUNT_MAX)
+    if p95_ms is None:
+        return ["a p95 that cannot be"]
+    for signal, key in run.fed.gauges:
+        mind.read(signal, [Reading(key=key, subject=ONE, at=at, value=p95_ms / 1000)])
+    return []
+
+
+def _number(value: Any, most: float, *, least: float = 0.0) -> float | None:
+    """A finite number within bounds, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        return None
+    return float(value)
+
+
+def _counts(value: Any, count: int) -> list[float] | None:
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    found = [_number(v, COUNT_MAX) for v in value]
+    sound = [v for v in found if v is not None]
+    return sound if len(sound) == count else None
+
+
+# -- what is replied ---------------------------------------------------------------------------------------------------
+
+
+def _verdict(run: _Run, decision: Decision, findings: Sequence[Finding]) -> dict[str, Any]:
+    if not run.released:
+        return {"verdict": "learning"}
+    firing = [f for f in findings if f.firing]
+    match decision:
+        case RollBack():
+            acting = [f for f in firing if f.trigger is decision.trigger] or firing
+            told = max(acting, key=lambda f: f.odds or 0.0)
+            return {"verdict": "rollback", "signal": run.fed.kinds.get(told.rule.name, "?"), "odds": told.odds}
+        case PageDecision() if firing:
+            told = max(firing, key=lambda f: f.odds or 0.0)
+            return {"verdict": "page", "signal": run.fed.kinds.get(told.rule.name, "?"), "odds": told.odds}
+        case PageDecision():
+            return {"verdict": "no_data"}
+        case _:
+            return {"verdict": "ok"}
