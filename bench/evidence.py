@@ -29,7 +29,7 @@ LOOKS = 60
 DT_S = 15.0
 WATCH_S = LOOKS * DT_S
 ALPHAS = (0.05, 0.01)
-FREE = Terms(limit=0.02, alpha=1e-12, size=math.inf, least_s=1e-9, blatant_s=1e-9)
+FREE = Terms(limit=0.02, alpha=1e-30, size=math.inf, least_s=1e-9, blatant_s=1e-9)
 """The plain factor: clusters are not discounted, and the speed limit lies far beyond what any of the alphas needs."""
 
 Scrape = tuple[int, float, float]
@@ -101,11 +101,11 @@ def _terms(limit: float, size: float, least_s: float, alpha: float) -> Terms:
 
 
 CELLS = {
-    "a few requests": Cell(partial(steady, of=3), _terms(0.05, math.inf, 1e-9, 1e-12)),
+    "a few requests": Cell(partial(steady, of=3), _terms(0.05, math.inf, 1e-9, 1e-30)),
     "some": Cell(partial(steady, of=50)),
     "many": Cell(partial(steady, of=400)),
-    "probes": Cell(partial(steady, of=3), _terms(0.25, math.inf, 1e-9, 1e-12)),
-    "slow requests": Cell(partial(steady, of=100), _terms(0.15, math.inf, 1e-9, 1e-12)),
+    "probes": Cell(partial(steady, of=3), _terms(0.25, math.inf, 1e-9, 1e-30)),
+    "slow requests": Cell(partial(steady, of=100), _terms(0.15, math.inf, 1e-9, 1e-30)),
     "traffic jumps": Cell(jumping),
     "the level moves below": Cell(wandering),
     "gaps": Cell(gaps),

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollguard.core.baseline import measure_of
+from rollguard.core.relative.relatives import Relatives
 from rollguard.core.same_hour import BOUNDS_MAX, DAYS, LEAST, MEASURES_MAX, MOST, SameHours
-from tests.builders import DAY, HOUR, MINUTE, NOON
+from tests.builders import BAD, DAY, HOUR, MINUTE, NOON
+from tests.core.relative.released import ERRORS as ERRORS_OF
+from tests.core.relative.released import MORE_ERRORS, Released
 
 WATCH = HOUR
 ERRORS = "traffic.errors / traffic.requests #1"
@@ -35,7 +39,7 @@ def test_an_hour_that_is_worse_every_day_lifts_the_baseline_by_as_much_within_bo
 
 def test_the_sentence_says_on_how_many_days_it_was_so() -> None:
     said = week({12: 0.05}).lift(ERRORS, NOON, WATCH).sentence
-    assert said == "at this hour of 7 earlier days 50 % worse than before it, too: the baseline was moved as much"
+    assert said == "at this hour of 7 earlier days it was 50 % worse than before, too"
     assert week({}).lift(ERRORS, NOON, WATCH).sentence == ""
 
 
@@ -98,6 +102,27 @@ def test_a_clock_that_was_far_ahead_for_a_while_does_not_stop_the_counting() -> 
     hours.add(ERRORS, NOON + 400 * DAY, 1.0, 1000.0)
     hours.add(ERRORS, NOON, 2.0, 1000.0)
     assert [hour.bad for hour in hours.hours[ERRORS].values()] == [2.0]
+
+
+@pytest.mark.parametrize("share, times", [(0.05, 1.5), (0.01, 1.0), (0.0001, 1.0)])
+def test_a_release_before_an_hour_that_is_worse_every_day_is_given_as_much_more(share: float, times: float) -> None:
+    """An hour that is better every day takes nothing away."""
+    usual, lifted = Released(rules=(MORE_ERRORS,)), Released(rules=(MORE_ERRORS,))
+    measure = measure_of(ERRORS_OF, lifted.policy)
+    known = week({12: share})
+    lifted.relatives = Relatives(lifted.policy)
+    lifted.relatives.hours = SameHours({measure: known.hours[ERRORS]})
+    lifted.relatives.arm(BAD, lifted.baseline, lifted.evidence, NOON)
+    for world in (usual, lifted):
+        for _ in range(12):
+            world.step()
+    before, after = usual.finding(MORE_ERRORS), lifted.finding(MORE_ERRORS)
+    assert before.limit is not None
+    assert after.limit == pytest.approx(before.limit * times)
+    assert ("at this hour of 7 earlier days it was 50 % worse" in after.sentence) is (times > 1.0)
+    again = Relatives(lifted.policy)
+    again.restore(lifted.relatives.to_text())
+    assert again.to_text() == lifted.relatives.to_text()
 
 
 def test_it_stays_small_whatever_comes() -> None:

@@ -109,3 +109,101 @@ def down_from(at: float, how: str, until: float = 1e9) -> Broken:
         return await HOW[how]() if at <= now < until else None
 
     return broken
+
+
+PHASES = [0.05, 0.9, 1.7, 2.6, 3.4, 4.3, 4.95]
+"""How long after a round of probes it begins: they are made every 5 s."""
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_app_that_refuses_everybody_is_decided_on_within_ten_seconds(phase: float) -> None:
+    seen = story(down_from(80 + phase, "refused"), 20)
+    assert seen.goal is not None
+    assert seen.goal.trigger == Trigger.HARD_DOWN
+    assert 4 < seen.decided_at - 80 - phase < 10
+
+
+@pytest.mark.parametrize("phase", PHASES[::3])
+def test_an_app_that_hangs_takes_two_timeouts_to_be_sure_of(phase: float) -> None:
+    """Probes time out after 4 s, and a blip may lose what was asked in it: both must have been asked in the trouble."""
+    seen = story(down_from(80 + phase, "hangs"), 20)
+    assert 8 < seen.decided_at - 80 - phase < 13.5
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("lasts_s", [1, 2, 3])
+@pytest.mark.parametrize("phase", PHASES[::2])
+def test_no_blip_of_a_few_seconds_rolls_back(how: str, lasts_s: float, phase: float) -> None:
+    at = 80 + phase
+    assert story(down_from(at, how, at + lasts_s), 40, machines=2).goal is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_minute_of_errors_here_and_there_is_not_hard_down(seed: int) -> None:
+    dice = random.Random(seed)
+
+    async def broken(machine: str, now: float) -> Answer | None:
+        return (500, {}, b"") if 80 <= now < 140 and dice.random() < 0.2 else None
+
+    assert story(broken, 80).goal is None
+
+
+def test_one_machine_that_is_down_is_asked_more_often_and_blamed_alone() -> None:
+    first: list[str] = []
+
+    async def broken(machine: str, now: float) -> Answer | None:
+        first.append(machine) if machine and not first else None
+        return await refused() if machine == first[0] else None
+
+    seen = story(broken, 120)
+    assert seen.goal is None
+    assert any(isinstance(e, ev.PageQueued) for e in seen.events)
+
+
+def test_an_hour_of_trouble_costs_a_minute_of_seconds_and_writes_no_more_than_usual() -> None:
+    async def broken(machine: str, now: float) -> Answer | None:
+        return await refused() if machine == "" else None
+
+    seen = story(broken, 600, machines=1)
+    edge = [at for at, machine in seen.asked if machine == "" and at > RELEASED_S]
+    assert len(edge) < 600 / 5 + 60
+    assert len([e for e in seen.events if isinstance(e, ev.RuleChanged)]) < 10
+
+
+def test_machines_that_boot_for_long_are_given_the_usual_time() -> None:
+    """Nobody listens yet: that is not known to be worse than a cold start before the rule itself says so."""
+    seen = deployed(BAD_AT_BOOT_S)
+    assert seen.goal is None
+
+
+BAD_AT_BOOT_S = 9.0
+
+
+def deployed(cold_s: float) -> Seen:
+    """Everybody gets another release at once and does not listen for so long."""
+    begun: list[float] = []
+
+    async def broken(machine: str, now: float) -> Answer | None:
+        return (502, {}, b"edge: connect") if begun and now < begun[0] + cold_s else None
+
+    async def scene() -> Seen:
+        stage = Stage(machines=4)
+        town = Breakable(stage)
+        town.broken = broken
+        stage.users = town
+        async with stage.host:
+            await asyncio.sleep(20)
+            policy = a_policy()
+            life, guard, start = stage.born(policy)
+            siege = Siege(stage, policy, guard, life, start())
+            try:
+                await asyncio.sleep(20)
+                await siege.acts.adopt("alice", "runs since May", None)
+                await stage.deploy(FINE)
+                begun.append(asyncio.get_running_loop().time())
+                await asyncio.sleep(60)
+            finally:
+                await siege.end()
+            return Seen(await stage.history(), town.asked)
+
+    return run(scene())

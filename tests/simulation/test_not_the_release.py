@@ -133,6 +133,24 @@ def test_what_was_slow_already_before_the_release_is_not_its_doing() -> None:
     books.leaves_alone(pages=3)
 
 
+def test_the_hours_of_earlier_days_survive_a_restart_of_the_guard() -> None:
+    counted: list[float] = []
+
+    def requests(shop: Shop) -> float:
+        rows = shop.guard.comparing.relatives.hours.hours.values()
+        return sum(hour.total for hours in rows for hour in hours.values())
+
+    async def story(shop: Shop) -> None:
+        await shop.wait(6)
+        counted.append(requests(shop))
+        await shop.die_and_rise()
+        await asyncio.sleep(10)
+        counted.append(requests(shop))
+
+    open_shop(story)
+    assert counted[0] > counted[1] > counted[0] / 2
+
+
 # -- the source of the numbers -----------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """What the app did at the same hour of earlier days: a nightly job is no regression.
 
 Per measure, a week of hours with what was counted in each. A release that comes before an hour which is always worse
-is compared with a baseline that is lifted by as much as those hours were, within ``LEAST`` and ``MOST``.
+is given as much more, within ``LEAST`` and ``MOST``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Lift:
         if self.times == 1.0:
             return ""
         change = f"{text.percent(abs(self.times - 1.0))} {'worse' if self.times > 1.0 else 'better'}"
-        return f"at this hour of {self.days} earlier days {change} than before it, too: the baseline was moved as much"
+        return f"at this hour of {self.days} earlier days it was {change} than before, too"
 
 
 @dataclass(slots=True)
@@ -86,18 +86,12 @@ class SameHours:
                 return
             rows = self.hours[measure] = {}
         number = int(at // HOUR_S)
-        newest = max(rows, default=number)
-        if number <= newest - _KEPT:
-            rows.clear()
-            newest = number
-        hour = rows.setdefault(number, _Hour())
+        hour = rows.get(number) or _begun(rows, number)
         hour.total += total
         hour.bad = min(hour.total, hour.bad + bad)
         for bound, below in buckets:
             if math.isfinite(bound) and (bound in hour.slower or len(hour.slower) < BOUNDS_MAX):
                 hour.slower[bound] = min(hour.total, hour.slower.get(bound, 0.0) + total - below)
-        for old in [n for n in rows if n <= max(newest, number) - _KEPT]:
-            del rows[old]
 
     def lift(self, measure: str, at: float, watch_s: float, bound_s: float | None = None) -> Lift:
         """What a baseline that was learnt up to ``at`` is to be multiplied by for the ``watch_s`` that follow.
@@ -143,6 +137,16 @@ class SameHours:
 
 _KEPT = int((DAYS + 1) * DAY_S // HOUR_S)
 """The hours of the kept days, and those of today."""
+
+
+def _begun(rows: dict[int, _Hour], number: int) -> _Hour:
+    """A new hour; what is older than the kept days is forgotten, and all where the clock was put back by as much."""
+    if number <= max(rows, default=number) - _KEPT:
+        rows.clear()
+    rows[number] = _Hour()
+    for old in [n for n in rows if n <= max(rows) - _KEPT]:
+        del rows[old]
+    return rows[number]
 
 
 def _sound(at: float, part: float, total: float) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from rollguard.core import events as ev
 from rollguard.core.judging import Evidence
 from rollguard.core.policy import Policy
-from rollguard.core.relative.relatives import Relatives, Unreadable, nothing_counts
+from rollguard.core.relative.relatives import Relatives, nothing_counts
+from rollguard.core.same_hour import SameHours
 from rollguard.core.surroundings import Surroundings
 from rollguard.core.text import one_line
 from rollguard.engine.record import Record
@@ -13,6 +16,8 @@ from rollguard.engine.watch import Watch
 
 NAME = "comparisons"
 """Under which the journal keeps it."""
+HOURS = "hours of the day"
+HOURS_EVERY_S = 300.0
 UNSEEN_S_MAX = 30.0
 """A round of which nobody could say for so long who ran what counts for nothing."""
 
@@ -26,6 +31,7 @@ class Comparing:
         self._record = record
         self._opened = False
         self._changed = False
+        self._hours_at = math.inf
 
     def obey(self, policy: Policy) -> None:
         """Compare by another policy; see ``Relatives.obey``."""
@@ -35,12 +41,14 @@ class Comparing:
         """Take up what earlier lives knew; again, it does nothing. Raises ``JournalError``."""
         if self._opened:
             return
-        self._opened = True
+        self._opened, self._hours_at = True, now
         text = await self._record.kept(NAME) if self.relatives.any else None
         try:
             if text:
                 self.relatives.restore(text)
-        except Unreadable as error:
+            if hours := await self._record.kept(HOURS) if self.relatives.any else None:
+                self.relatives.hours = SameHours.from_text(hours)
+        except ValueError as error:
             told = one_line(f"what was counted against the release is forgotten: {error}", 500)
             await self._record.add(ev.TickFailed(at=now, error=told, failures=1))
 
@@ -50,6 +58,9 @@ class Comparing:
         if self._changed:
             self._changed = False
             await self._record.keep(NAME, self.relatives.to_text())
+        if self.relatives.any and now - self._hours_at >= HOURS_EVERY_S:
+            self._hours_at = now
+            await self._record.keep(HOURS, self.relatives.hours.to_text())
 
     def fold(self, evidence: Evidence, around: Surroundings, now: float) -> None:
         """Count every round of which it is known who ran what meanwhile: one that a later look at the machines

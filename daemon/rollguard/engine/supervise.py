@@ -17,6 +17,7 @@ from rollguard.ports import Clock, SignalSource
 
 PAUSE_S_MAX = 60.0
 DOUBTING_S = 0.25
+LOOK_DOUBTING_S = 5.0
 
 Loop = Callable[[], Coroutine[Any, Any, object]]
 
@@ -105,8 +106,13 @@ def polls(watch: Watch, record: Record, clock: Clock, sources: Sequence[SignalSo
 
 
 async def _look_for_ever(watch: Watch, record: Record, clock: Clock, guard: Guard) -> Never:
-    """Ask the platform at its pace."""
-    await _bear(watch.look, lambda: guard.policy.platform_every_s, record, clock)
+    """Ask the platform at its pace; sooner while failed probes are followed up: a deploy may be what it waits for."""
+
+    def every_s() -> float:
+        usual_s = guard.policy.platform_every_s
+        return min(usual_s, LOOK_DOUBTING_S) if watch.doubting else usual_s
+
+    await _bear(watch.look, every_s, record, clock)
 
 
 async def _bear(

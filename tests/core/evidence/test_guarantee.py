@@ -25,7 +25,7 @@ def test_within_the_bound_no_scrape_is_expected_to_raise_the_stake(
     of: int, share: float, size: float, least_s: float
 ) -> None:
     """Exactly: over all that one scrape can count, whatever the discount for clusters and the speed limit."""
-    terms = Terms(limit=0.02, alpha=1e-12, size=size, least_s=least_s, blatant_s=min(least_s, 40.0))
+    terms = Terms(limit=0.02, alpha=1e-30, size=size, least_s=least_s, blatant_s=min(least_s, 40.0))
     p, expected = terms.limit * share, 0.0
     for bad in range(of + 1):
         bet = Bet()

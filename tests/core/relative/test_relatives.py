@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from rollguard.core.baseline import measure_of
 from rollguard.core.finding import Blame, RuleState, Trigger
 from rollguard.core.model import GapKind
 from rollguard.core.policy import Action, Compared
@@ -281,3 +282,31 @@ def test_an_outage_of_the_region_that_got_the_release_first_is_not_the_release()
     while world.now < NOON + 600:
         world.step()
         assert not world.finding(MORE_ERRORS).side_by_side
+
+
+def test_what_the_same_hour_always_does_is_tolerated_and_said() -> None:
+    """A job at noon fails for one in a hundred, every day."""
+    world = Released(new={"m1": Does(errors=0.0035)})
+    measure = measure_of(ERRORS, world.policy)
+    for day in (1, 2, 3):
+        for hour in (-2, -1, 0, 1):
+            share = 0.003 if hour >= 0 else 0.001
+            at = NOON - 86400.0 * day + 3600.0 * hour + 1800.0
+            world.relatives.hours.add(measure, at, share * 100_000, 100_000.0)
+    world.relatives.arm(GOOD, world.baseline, world.evidence, world.now)
+    world.relatives.arm(BAD, world.baseline, world.evidence, world.now)
+    world.step(), world.step(), world.step()
+    finding = world.finding(MORE_ERRORS)
+    assert "at this hour of 3 earlier days" in finding.sentence
+    assert finding.limit is not None
+    alone = Released()
+    alone.step(), alone.step(), alone.step()
+    assert finding.limit == pytest.approx(1.5 * (alone.finding(MORE_ERRORS).limit or 0.0))
+
+
+def test_the_hours_are_filled_as_the_app_is_counted() -> None:
+    world = Released()
+    while world.now < NOON + 1200:
+        world.step()
+    rows = world.relatives.hours.hours[measure_of(ERRORS, world.policy)]
+    assert sum(hour.total for hour in rows.values()) == pytest.approx(4 * 300 * 20, rel=0.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rollguard.core.baseline import Baseline, Block, measure_of
@@ -15,10 +15,13 @@ from rollguard.core.policy import Action, Compared, Policy, Probes, Quantile, Ra
 from rollguard.core.promise import shares
 from rollguard.core.relative.comparison import Bound, Wager
 from rollguard.core.relative.history import History
+from rollguard.core.same_hour import Lift
 
 REQUESTS_MIN = 50.0
 """A baseline of fewer requests says nothing."""
 BLOCKS_USED = 24
+LiftOf = Callable[[float | None], Lift]
+"""By a histogram's bound, how many times its level of the last two hours the app reaches in those that come."""
 SIZE_ERRORS, SIZE_OTHERS = 6.0, 10.0
 PROBES_LEAST_S = 40.0
 SLOW_BLATANT_S = 75.0
@@ -32,14 +35,17 @@ def wagers_of(
     *,
     side_by_side: bool,
     restored: bool = False,
+    lift: LiftOf = lambda bound_s: Lift(),
 ) -> list[Wager]:
     """The bets of a rule against a release that begins now; none where there is too little to compare with.
 
     ``side_by_side``: there are several machines, so that half of the promise is kept for the live test. ``restored``:
-    it is compared with what it did itself; what went before it was the bad release, which excuses nothing.
+    it is compared with what it did itself, and what went before it was the bad release, which excuses nothing.
+    ``lift`` is what this hour of the day was on earlier ones.
     """
     assert isinstance(rule.condition, Compared)
     bounds = _bounds(rule, rule.condition, policy, baselines, History() if restored else history)
+    bounds = [_lifted(bound, lift(bound.bound_s)) for bound in bounds]
     if not bounds:
         return []
     acts = rule.then is Action.ROLLBACK
@@ -52,6 +58,16 @@ def wagers_of(
             wager.live = _live(rule.condition, bound, alpha)
         made.append(wager)
     return made
+
+
+def _lifted(bound: Bound, lift: Lift) -> Bound:
+    """The bound for an hour that is worse every day. One that is better every day lowers nothing: the policy's margin
+    and what the app was seen to wander are the least that is tolerated.
+    """
+    if lift.times <= 1.0:
+        return bound
+    limit, baseline = min(1.0, bound.limit * lift.times), min(1.0, bound.baseline * lift.times)
+    return replace(bound, limit=limit, baseline=baseline, lifted=lift.sentence)
 
 
 def _bounds(

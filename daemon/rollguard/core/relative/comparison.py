@@ -35,12 +35,14 @@ class Bound:
     """What one bet is about: the share of bad ones, or at a histogram's ``bound_s`` of slower ones, that is tolerated.
 
     ``baseline`` is what it was before, ``base_own`` the part of the baseline's requests that were the guard's probes.
+    ``lifted`` says why more is tolerated at this hour of the day.
     """
 
     bound_s: float | None
     limit: float
     baseline: float
     base_own: float = 0.0
+    lifted: str = ""
 
 
 @dataclass(slots=True)
@@ -226,7 +228,7 @@ class Comparison:
 def _wager_plain(wager: Wager) -> dict[str, Any]:
     bound, terms, live = wager.bound, wager.terms, wager.live
     return {
-        "bound": [bound.bound_s, bound.limit, bound.baseline, bound.base_own],
+        "bound": [bound.bound_s, bound.limit, bound.baseline, bound.base_own, bound.lifted],
         "terms": [terms.limit, terms.alpha, terms.size, terms.least_s, terms.blatant_s],
         "bet": wager.bet.to_plain(),
         "live": None if live is None else [type(live).__name__, live.to_plain()],
@@ -241,7 +243,7 @@ def _tallies(some: Sequence[Tally]) -> list[list[Any]]:
 
 
 def _wager(plain: Mapping[str, Any]) -> Wager:
-    bound_s, limit, baseline, base_own = plain["bound"]
+    bound_s, limit, baseline, base_own, lifted = plain["bound"]
     most, alpha, size, least_s, blatant_s = plain["terms"]
     live: Live | Matched | None = None
     if plain["live"] is not None:
@@ -259,7 +261,7 @@ def _wager(plain: Mapping[str, Any]) -> Wager:
     ]
     bet = Bet.from_plain(plain["bet"])
     return Wager(
-        Bound(bound_s=bound_s, limit=limit, baseline=baseline, base_own=base_own),
+        Bound(bound_s=bound_s, limit=limit, baseline=baseline, base_own=base_own, lifted=str(lifted)),
         Terms(limit=most, alpha=alpha, size=size, least_s=least_s, blatant_s=blatant_s),
         bet,
         live,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rollguard.core.baseline import Baseline, measure_of
@@ -19,6 +20,7 @@ from rollguard.core.relative.counts import Counts, counted
 from rollguard.core.relative.history import History
 from rollguard.core.relative.settling import Settling
 from rollguard.core.relative.words import finding_of
+from rollguard.core.same_hour import SameHours
 from rollguard.core.surroundings import Surroundings
 
 FORMAT = 1
@@ -40,6 +42,8 @@ class Relatives:
         self._comparisons: dict[str, Comparison] = {}
         self._histories: dict[str, History] = {}
         self._settling = Settling()
+        self.hours = SameHours()
+        """What the app did at each hour of the last days; kept by itself, since it is large and changes slowly."""
         self._by_signal: dict[str, list[tuple[Rule, Compared, str]]] = {}
         self._armed_with: Baseline | None = None
         self._next_at = -math.inf
@@ -89,7 +93,7 @@ class Relatives:
             if measure not in seen:
                 counts = seen[measure] = counted(condition.of, readings, said, evidence, every_s)
                 if counts is not None and not isinstance(condition.of, Probes):
-                    self._histories.setdefault(measure, History()).add(counts)
+                    self._remember(measure, counts)
             counts = seen[measure]
             comparison = self._comparisons.get(rule.name)
             if counts is None or comparison is None or evidence.view.candidate != self._candidate:
@@ -97,6 +101,11 @@ class Relatives:
             if self._policy.comparing.settle_auto and not comparison.rearmed:
                 self._settling.saw(comparison.cold_s(counts))
             comparison.take(counts, self.settle_s, frozen=frozen)
+
+    def _remember(self, measure: str, counts: Counts) -> None:
+        self._histories.setdefault(measure, History()).add(counts)
+        for count in counts.every:
+            self.hours.add(measure, counts.at, count.bad, count.of, count.buckets)
 
     def arm(self, candidate: str, baseline: Baseline | None, evidence: Evidence, now: float) -> bool:
         """All bets anew for a new candidate, and for what could not be compared before; after the watch again, with a
@@ -121,7 +130,13 @@ class Relatives:
                 history = self._histories.setdefault(measure, History())
                 restored = baseline is not None and baseline.digest == candidate and not over
                 wagers = wagers_of(
-                    rule, self._policy, fresh, history, side_by_side=several and not over, restored=restored
+                    rule,
+                    self._policy,
+                    fresh,
+                    history,
+                    side_by_side=several and not over,
+                    restored=restored,
+                    lift=partial(self.hours.lift, measure, now, watch_s),
                 )
                 if known is None or wagers:
                     rearmed = known is not None and (known.rearmed or over)

@@ -170,4 +170,5 @@ def _words(condition: Compared, wager: Wager, bad: float, of: float) -> str:
     baseline = f"tolerated {text.percent(bound.limit)} (baseline {text.percent(bound.baseline)})"
     if isinstance(condition.of, Probes):
         baseline = f"tolerated {text.percent(bound.limit)}"
-    return f"{_name(condition, wager)} {value} in {text.seconds(span_s) or '0 s'}, {baseline}"
+    lifted = f"; {bound.lifted}" if bound.lifted else ""
+    return f"{_name(condition, wager)} {value} in {text.seconds(span_s) or '0 s'}, {baseline}{lifted}"
