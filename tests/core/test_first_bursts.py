@@ -94,6 +94,16 @@ def test_machines_that_wander_apart_by_themselves_must_differ_by_more() -> None:
     assert verdict(seen, **learnt({"m1": 1.0, "m2": 1.0}, 0.4)) != BETTER
 
 
+@pytest.mark.parametrize("scrapes, told", [(1, False), (3, True)])
+def test_one_slow_moment_of_a_machine_does_not_make_the_other_better(scrapes: int, told: bool) -> None:
+    quick, slow = {0.1: 900.0, 0.3: 99.0, 0.6: 1.0}, {0.1: 100.0, 0.3: 100.0, 0.6: 400.0, 1.0: 400.0}
+    at = [NOON - 15.0 * n for n in range(scrapes)]
+    rows = [[bucketed(row, subject=m, at=a) for a in at] for m, row in (("m1", quick), ("m2", slow))]
+    seen = evidence(*rows, view=replace(a_view(others=FIRST), cohort=(a_tenure("m2", BAD),)), policy=a_policy(SLOW))
+    proof = judge_first(["slow"], seen, ("m1",), NOON - 80.0, NOON)
+    assert (proof is not None and proof.result == BETTER) is told
+
+
 def test_times_are_compared_interval_by_interval_too() -> None:
     row = {0.1: 100.0, 0.3: 60.0, 0.6: 20.0, 1.0: 20.0}
     rows = [[bucketed(row, subject=m, at=NOON - back) for back in (30.0, 15.0, 0.0)] for m in ("m1", "m2")]

@@ -16,16 +16,15 @@ from rollguard.core import events as ev
 from rollguard.core.finding import Trigger
 from rollguard.errors import Unavailable
 from rollguard.localfly.simulated_app import FORCE, Answer, SimulatedApp
-from rollguard.ports import Clock, HttpAnswer
 from tests.simulation.siege import Siege
-from tests.simulation.stage import APP, BAD, FINE, GUARD, Stage, a_policy
+from tests.simulation.stage import APP, FINE, Stage, a_policy
 from tests.virtual_time import EPOCH, run, wall_clock
 
 RELEASED_S = 70.0
 """When everybody runs the release that is watched."""
 
 Broken = Callable[[str, float], Awaitable[Answer | None]]
-"""What is answered instead to a question of this machine (``""``: the edge) at this second of the story, if anything."""
+"""What this machine (``""``: the edge) answers instead at this second of the story, if anything."""
 
 
 class Breakable(SimulatedApp):
@@ -117,7 +116,7 @@ PHASES = [0.05, 0.9, 1.7, 2.6, 3.4, 4.3, 4.95]
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_app_that_refuses_everybody_is_decided_on_within_ten_seconds(phase: float) -> None:
-    seen = story(down_from(80 + phase, "refused"), 20)
+    seen = story(down_from(80 + phase, "refused"), 30)
     assert seen.goal is not None
     assert seen.goal.trigger == Trigger.HARD_DOWN
     assert 4 < seen.decided_at - 80 - phase < 10
@@ -126,7 +125,7 @@ def test_an_app_that_refuses_everybody_is_decided_on_within_ten_seconds(phase: f
 @pytest.mark.parametrize("phase", PHASES[::3])
 def test_an_app_that_hangs_takes_two_timeouts_to_be_sure_of(phase: float) -> None:
     """Probes time out after 4 s, and a blip may lose what was asked in it: both must have been asked in the trouble."""
-    seen = story(down_from(80 + phase, "hangs"), 20)
+    seen = story(down_from(80 + phase, "hangs"), 30)
     assert 8 < seen.decided_at - 80 - phase < 13.5
 
 
@@ -170,15 +169,6 @@ def test_an_hour_of_trouble_costs_a_minute_of_seconds_and_writes_no_more_than_us
     assert len([e for e in seen.events if isinstance(e, ev.RuleChanged)]) < 10
 
 
-def test_machines_that_boot_for_long_are_given_the_usual_time() -> None:
-    """Nobody listens yet: that is not known to be worse than a cold start before the rule itself says so."""
-    seen = deployed(BAD_AT_BOOT_S)
-    assert seen.goal is None
-
-
-BAD_AT_BOOT_S = 9.0
-
-
 def deployed(cold_s: float) -> Seen:
     """Everybody gets another release at once and does not listen for so long."""
     begun: list[float] = []
@@ -207,3 +197,8 @@ def deployed(cold_s: float) -> Seen:
             return Seen(await stage.history(), town.asked)
 
     return run(scene())
+
+
+def test_machines_that_boot_for_nine_seconds_are_given_the_usual_time() -> None:
+    """Nobody listens yet: that is not known to be worse than a cold start before the rule itself says so."""
+    assert deployed(cold_s=9.0).goal is None

@@ -28,7 +28,7 @@ def edge_only(policy: Policy = POLICY, **rollback: object) -> Policy:
     """No signal tells one machine from another."""
     edge = frozenset({Scope.EDGE})
     signals = tuple(replace(s, scopes=edge) if isinstance(s, HttpSignal) else s for s in policy.signals)
-    rules = tuple(r for r in policy.rules if r.name in {"pages-fail", "not-responding", "corruption"})
+    rules = tuple(r for r in policy.rules if r.name in {"users-see-errors", "corruption"})
     settings = replace(policy.rollback, **rollback)  # type: ignore[arg-type]
     return replace(policy, signals=signals, rules=rules, rollback=settings)
 
@@ -167,19 +167,19 @@ def test_go_on_when_unclear_is_the_teams_choice() -> None:
 
 # -- planned beforehand ------------------------------------------------------------------------------------------------
 
-PART_OF_PAGES = image("PART-OF-PAGES", broken_page="/")
+HALF = image("HALF", error_share=0.5)
 
 
 def test_where_nothing_could_be_told_nobody_is_restarted_and_a_yes_takes_all_back() -> None:
     async def story(shop: Shop) -> None:
-        await shop.flyctl(PART_OF_PAGES)
+        await shop.flyctl(HALF)
         await shop.wait(3)
         assert not shop.stage.updates(GUARD)
         await shop.consent.approve("ann", "I looked: it is the release")
         await shop.wait(4)
 
-    books = open_shop(story, policy=edge_only(), images=(GOOD, PART_OF_PAGES))
-    books.takes_back(PART_OF_PAGES)
+    books = open_shop(story, policy=edge_only(), images=(GOOD, HALF))
+    books.takes_back(HALF)
     assert results(books) == []
     asked = books.of(ev.Decided)[0]
     assert asked.decision == "page"
@@ -190,11 +190,11 @@ def test_where_nothing_could_be_told_nobody_is_restarted_and_a_yes_takes_all_bac
 
 def test_who_goes_on_when_unclear_goes_on_without_an_experiment_that_could_tell_nothing() -> None:
     async def story(shop: Shop) -> None:
-        await shop.flyctl(PART_OF_PAGES)
+        await shop.flyctl(HALF)
         await shop.wait(5)
 
-    books = open_shop(story, policy=edge_only(go_on_unclear=True), images=(GOOD, PART_OF_PAGES))
-    books.takes_back(PART_OF_PAGES)
+    books = open_shop(story, policy=edge_only(go_on_unclear=True), images=(GOOD, HALF))
+    books.takes_back(HALF)
     assert results(books) == []
     assert not books.of(ev.GoalSet)[0].prove
     assert any("no machine goes first to prove it" in w for e in books.of(ev.Decided) for w in e.warnings)
@@ -214,12 +214,12 @@ def test_a_guard_that_holds_for_the_plan_asks_the_platform_no_more_often_than_be
         looks.append(0)
         await shop.wait(2)
         looks.append(0)
-        await shop.flyctl(PART_OF_PAGES)
+        await shop.flyctl(HALF)
         await shop.wait(2)
         looks.append(0)
         await shop.wait(2)
 
-    books = open_shop(story, policy=edge_only(), images=(GOOD, PART_OF_PAGES), calm_s=0.0)
+    books = open_shop(story, policy=edge_only(), images=(GOOD, HALF), calm_s=0.0)
     assert not books.rolled_back
     calm, _, held = looks
     assert 0 < held <= calm + 1

@@ -184,7 +184,7 @@ def test_a_neighbours_single_blip_delays_a_rollback_by_no_more_than_the_grace() 
         began = shop.guard.clock.now()
         await shop.stage.deploy(BAD)
         beside.town.proxy_down = True
-        await asyncio.sleep(8)
+        await asyncio.sleep(3)
         beside.town.proxy_down = False
         await shop.until(lambda: shop.guard.record.state.rollbacks, for_s=60)
         assert shop.guard.clock.now() - began <= 20.0 + GRACE_S
@@ -193,3 +193,14 @@ def test_a_neighbours_single_blip_delays_a_rollback_by_no_more_than_the_grace() 
     assert one.rolled_back == [BAD.digest]
     left_alone(other)
     assert GOOD.digest not in other.stage.digests
+
+
+@pytest.mark.parametrize("onset_s", [0.1, 0.4, 0.8])
+def test_who_is_sure_within_seconds_waits_until_the_others_have_looked_too(onset_s: float) -> None:
+    """The other one's probes come 4.8 s later: by then this one has asked four times, every second."""
+
+    async def story(estate: Estate) -> None:
+        await asyncio.sleep((5.0 - asyncio.get_running_loop().time() % 5.0) + onset_s - 1.0)
+        await both_down(estate)
+
+    left_alone(*two_shops(story, apart_s=4.8))

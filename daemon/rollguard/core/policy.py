@@ -215,8 +215,9 @@ class Rollback:
     """How to go back: sizes are ratios of a process group, times are seconds.
 
     The ``first`` machines must do better than the rest within ``first_wait_s``, or with ``first_wait_auto`` within as
-    much longer as traffic is thin; ``go_on_unclear`` goes on where that could not be told. ``restart_sick``: restart a machine that fails alone, one an hour, under the floor.
-    ``executor``: whose hands do it; anybody's but the guard's own go by their own order and floor.
+    much longer as traffic is thin; ``go_on_unclear`` goes on where that could not be told. ``restart_sick``: restart a
+    machine that fails alone, one an hour, under the floor. ``executor``: whose hands do it; anybody's but the guard's
+    own go by their own order and floor.
     ``not_ready_after_s``: for how long a rollback must be impossible before people are told.
     """
 

@@ -97,6 +97,8 @@ class Surroundings:
     dependencies: tuple[Address, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     unheard: tuple[str, ...] = ()
+    several: bool = False
+    """Whether the guard has other targets at all."""
     known_at: float | None = None
     incidents: tuple[str, ...] = ()
 
@@ -153,6 +155,11 @@ class Board:
             for name, entry in sorted(self.entries.items())
             if name != target and now - entry.told_at <= TOLD_S_MAX and _counts(entry.seen, now)
         )
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one target."""
+        return len(self.joined) > 1
 
     def unheard(self, target: str, now: float) -> tuple[str, ...]:
         """The others that joined within ``GRACE_S`` and have told nothing yet."""

@@ -71,6 +71,7 @@ class LookAround:
             dependencies=tuple(self._dependencies.values()),
             neighbours=self._board.others(mine, at),
             unheard=self._board.unheard(mine, at),
+            several=self._board.several,
             known_at=self._board.known_at(mine),
             incidents=self._incidents,
         )

@@ -9,6 +9,9 @@ from rollguard.core.case import Case
 from rollguard.core.spans import span_s
 from rollguard.core.surroundings import AGAIN_S, GRACE_S, Address, Neighbour
 
+LOOKED_S = 6.0
+"""What begins everywhere at once is seen by every target that probes every 5 s by then."""
+
 
 def clock(case: Case, now: float) -> str | None:
     """A clock behind the journal dates nothing: until it has passed, nothing is acted on."""
@@ -54,6 +57,8 @@ def waits_for_others(case: Case, now: float) -> str | None:
     if not case.policy.interlocks.others_within_s or not _just_known(case, now):
         return None
     names = [*case.around.unheard, *(n.name for n in case.around.neighbours if _shows_signs(n, case, now))]
+    if not names and case.around.several and now - _began(case, now) < LOOKED_S:
+        return "waiting a moment: the other targets may not have looked since it began"
     if not names:
         return None
     return f"waiting up to {text.seconds(GRACE_S)} for {text.listing(names)}: does the same begin there?"

@@ -140,7 +140,7 @@ class Comparison:
         elapsed_s = counts.at - (self.armed_at if self.last_at is None else self.last_at)
         if counts.instant and elapsed_s < counts.dt_s:  # asked again at once: no more evidence in the same time
             counts = replace(counts, dt_s=elapsed_s)
-        idle_s = elapsed_s - counts.dt_s * counts.gap
+        idle_s = elapsed_s - counts.dt_s
         self.last_at, self.calm = counts.at, None
         self.requests += sum(count.of for count in counts.every if count.new)
         for wager in self.wagers:
