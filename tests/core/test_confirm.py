@@ -134,6 +134,13 @@ def test_what_hangs_is_dated_by_when_it_was_asked() -> None:
     assert finding(*(hanging(s, 8, 4) for s in ("m1", "m2", EDGE))).trigger is Trigger.HARD_DOWN
 
 
+@pytest.mark.parametrize("looked_at, fires", [(NOON - 4.1, False), (NOON - 3.9, True)])
+def test_nobody_is_blamed_before_it_was_looked_who_runs_what(looked_at: float, fires: bool) -> None:
+    """All at once, it is likely to be a release that came just now."""
+    found = finding(*everybody("fail fail fail fail"), looked_at=looked_at)
+    assert (found.trigger is Trigger.HARD_DOWN) is fires
+
+
 # -- who is starting ---------------------------------------------------------------------------------------------------
 
 

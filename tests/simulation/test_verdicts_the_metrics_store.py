@@ -140,7 +140,7 @@ def test_users_errors_are_found_although_probes_are_most_of_the_traffic() -> Non
         await shop.flyctl(PART)
         await shop.wait(4)
 
-    assert open_shop(story, rps=1.0).rolled_back == [PART.digest]
+    assert open_shop(story, rps=2.0).rolled_back == [PART.digest]
 
 
 def test_probes_that_are_all_of_the_traffic_are_no_users() -> None:

@@ -99,7 +99,7 @@ def judge_first(
         return Proof(NO_BETTER, words)
     if mine and all(_is_over(p, evidence, since, now, wait_s) for p in mine):
         return Proof(RECOVERED, f"the peers got well by themselves: {words}")
-    waited_s = max((p.read_until for p in every), default=now) - since
+    waited_s = max((p.read_until for p in mine or every), default=now) - since  # what they read may lie a minute behind
     if waited_s >= wait_s:
         return Proof(
             CANNOT_TELL, f"not in {text.seconds(waited_s)}: {words or 'no rule tells one machine from another'}"

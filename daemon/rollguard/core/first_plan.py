@@ -14,7 +14,7 @@ from rollguard.core.executors import Machines
 from rollguard.core.finding import Blame, Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.policy import Action, Compared, Policy, Quantile, Ratio, Rule, Threshold
-from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of
+from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of, key_of
 
 HOPELESS, ENOUGH = 10.0, 75.0
 """So many bad events on one machine: fewer almost surely end in "cannot tell", so many decide."""
@@ -95,10 +95,18 @@ def _rates(findings: Sequence[Finding], evidence: Evidence, now: float) -> list[
             continue
         every_s, finding = every_s_of(of, evidence), known.get(rule.name)
         rounds = SCRAPES if isinstance(of, Ratio | Quantile) else ANSWERS
-        rate = max(_rate(of, rule, finding, evidence, now - n * every_s, now) for n in rounds)
+        read_to = _read_to(of, evidence, now)  # a metrics store may lie a minute behind
+        rate = max(_rate(of, rule, finding, evidence, read_to - n * every_s, now) for n in rounds)
         if rate > 0:
             found.append((rate, cold_s + every_s, rule.name))
     return found
+
+
+def _read_to(of: Countable, evidence: Evidence, now: float) -> float:
+    """The newest instant that readings of the cohort speak of."""
+    key, windows = key_of(of), evidence.windows
+    newest = (next(windows.newest_first(key, t.machine), None) for t in evidence.view.serving)
+    return min(now, max((r.to for r in newest if r is not None and r.gap is None), default=now))
 
 
 def _rate(of: Countable, rule: Rule, finding: Finding | None, evidence: Evidence, since: float, now: float) -> float:

@@ -62,6 +62,8 @@ class Evidence:
     no_baseline: str = ""
     own: Baseline | None = None
     compare: Compare | None = None
+    looked_at: float = math.inf
+    """When the platform was last asked who runs what."""
 
 
 def stale_after_s(signal: Signal) -> float:

@@ -258,6 +258,7 @@ class Guard:
             no_baseline=no_baseline,
             own=self.learner.known(candidate),
             compare=self.comparing.relatives.judge,
+            looked_at=watch.looked_at,
         )
 
     def quiet_s(self, now: float) -> float:

@@ -16,17 +16,25 @@ Ask = Callable[[bool], Awaitable[frozenset[str]]]
 class Polling:
     """Asks for ever. The usual rounds keep their own time; repeated ones are made beside them, one at a time.
 
-    So at most two rounds are out at once, however long an app hangs. ``repeats``: whether failures are followed up now.
+    So at most two rounds are out at once, however long an app hangs. ``repeats``: whether failures are followed up now;
+    ``on_doubt`` is called when that begins.
     """
 
     def __init__(
-        self, every_s: float, ask: Ask, clock: Clock, vitals: Vitals, repeats: Callable[[], bool] = lambda: False
+        self,
+        every_s: float,
+        ask: Ask,
+        clock: Clock,
+        vitals: Vitals,
+        repeats: Callable[[], bool] = lambda: False,
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self._every_s = every_s
         self._ask = ask
         self._clock = clock
         self._vitals = vitals
         self._repeats = repeats
+        self._on_doubt = on_doubt
         self._doubts = Doubts()
         self._wanted = asyncio.Event()
         self._began_at = clock.now()  # the newest round, of either kind
@@ -83,6 +91,8 @@ class Polling:
 
     def _note(self, failed: frozenset[str]) -> None:
         if self._doubts.took(failed, self._clock.now()) and self._repeats():
+            if not self._wanted.is_set():
+                self._on_doubt()
             self._wanted.set()
         else:
             self._wanted.clear()

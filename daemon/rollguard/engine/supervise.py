@@ -112,7 +112,7 @@ async def _look_for_ever(watch: Watch, record: Record, clock: Clock, guard: Guar
         usual_s = guard.policy.platform_every_s
         return min(usual_s, LOOK_DOUBTING_S) if watch.doubting else usual_s
 
-    await _bear(watch.look, every_s, record, clock)
+    await _bear(watch.look, every_s, record, clock, pause=watch.pause)
 
 
 async def _bear(
@@ -121,6 +121,7 @@ async def _bear(
     record: Record,
     clock: Clock,
     alarm: Alarm | None = None,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Never:
     """Do it again and again. What fails is recorded once, backed off from, and tried again: one target's bug is that
     target's blindness, not the end of the guard. A journal or an invariant that fails does end it.
@@ -145,7 +146,7 @@ async def _bear(
             await _say(record, clock, f"{type(error).__name__}: {error}", failures)
             if alarm is not None:
                 await alarm(ours, f"{type(error).__name__}: {error}")
-        await asyncio.sleep(min(pause_s, max(0.05, began + pause_s - clock.now())))
+        await pause(min(pause_s, max(0.05, began + pause_s - clock.now())))
 
 
 async def _say(record: Record, clock: Clock, error: str, failures: int) -> None:

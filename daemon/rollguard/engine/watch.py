@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Never
 
@@ -44,6 +47,7 @@ class Watch:
         self._on_reading = on_reading
         self._quiet = Quiet()
         self._polling: dict[str, Polling] = {}
+        self._doubt_begins = asyncio.Event()
         self.lag = Lag()
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
@@ -95,9 +99,8 @@ class Watch:
         def ask(repeated: bool) -> Awaitable[frozenset[str]]:
             return self._round(source, repeated=repeated)
 
-        polling = Polling(
-            source.every_s, ask, self._clock, self._vitals, lambda: confirm.asks_again(self.policy, source.name)
-        )
+        repeats = lambda: confirm.asks_again(self.policy, source.name)
+        polling = Polling(source.every_s, ask, self._clock, self._vitals, repeats, self._doubt_begins.set)
         self._polling[source.name] = polling
         await polling.forever()
 
@@ -121,9 +124,21 @@ class Watch:
         return frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
 
     @property
+    def looked_at(self) -> float:
+        """When the platform was last asked who runs what."""
+        return -math.inf if self.snapshot is None else self.snapshot.at
+
+    @property
     def doubting(self) -> bool:
         """Whether some signal is asked every second now, because somebody failed."""
         return any(polling.doubting for polling in self._polling.values())
+
+    async def pause(self, for_s: float) -> None:
+        """Sleep; but who fails now, and did not a moment ago, may run another release already: worth a look at once."""
+        self._doubt_begins.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._doubt_begins.wait()
 
     def _subjects(self) -> set[str]:
         """Of whom a reading is worth keeping: a metrics store or a log may name machines that are none."""
