@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from bench.decision.world import NEW, NOON, OLD, PROBE_S, SCRAPE_S, World
-
 from rollguard.config.loader import load_policy
 from rollguard.core.decide import PageDecision, RollBack
 from rollguard.core.first import judge_first

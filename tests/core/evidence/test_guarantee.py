@@ -11,8 +11,8 @@ import random
 from math import comb
 
 import pytest
-from bench.evidence import ALPHAS, CELLS, crossings, quantile
 
+from bench.evidence import ALPHAS, CELLS, crossings, quantile
 from rollguard.core.evidence.bets import Bet, Terms
 
 RELEASES = 2000
