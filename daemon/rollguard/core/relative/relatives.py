@@ -146,6 +146,10 @@ class Relatives:
         self._next_at = min((c.armed_at for c in self._comparisons.values()), default=now) + watch_s
         return begun
 
+    def comparison(self, rule: str) -> Comparison | None:
+        """The bets of a rule against the present candidate; None where it was not begun."""
+        return self._comparisons.get(rule)
+
     def proven(self) -> None:
         """The candidate ran clean everywhere for long enough: how long it took to settle is worth remembering."""
         self._settling.proven()
