@@ -20,6 +20,7 @@ from rollguard.core.samples import NotJson, Runs
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = load_policy(ROOT / "daemon/rollguard/config/judge.yaml", {})
+BARE = load_policy(ROOT / "daemon/rollguard/config/judge_gauge.yaml", {})
 LE_MS = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000]
 DT = 15.0
 
@@ -63,7 +64,7 @@ def app(seconds: float = 1200.0, before: dict[str, Any] | None = None, **after: 
 
 
 def replies(lines: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    runs = Runs(DEFAULT)
+    runs = Runs(DEFAULT, BARE)
     said = [runs.answer(json.dumps(line)) for line in lines]
     return [json.loads(reply) for reply in said if reply is not None]
 
@@ -202,6 +203,35 @@ def test_what_is_no_json_object_is_nobodys_to_reply_to(line: str) -> None:
 @pytest.mark.parametrize("line", ['{"type": "other"}', "{}", '{"type": 3}', '{"type": "end"}', '{"type": "release"}'])
 def test_lines_that_ask_nothing_are_not_replied_to(line: str) -> None:
     assert Runs(DEFAULT).answer(line) is None
+
+
+# -- an app without a histogram ----------------------------------------------------------------------------------------
+
+
+def bare(lines: Iterator[dict[str, Any]], after_ms: float) -> list[dict[str, Any]]:
+    """What an app that gives its own P95 only is answered."""
+    told = (line | {"hist": None} | ({"p95_ms": after_ms} if line.get("t", -1) > 0 else {}) for line in lines)
+    return replies(told)
+
+
+@pytest.mark.parametrize("after_ms, verdict", [(170.0, "ok"), (220.0, "page"), (640.0, "rollback")])
+def test_where_there_is_no_histogram_the_p95_is_compared(after_ms: float, verdict: str) -> None:
+    found = bare(app(), after_ms)
+    after = [r for r in found if r["t"] > 0]
+    assert {"ok": 0, "page": 1, "rollback": 2}[verdict] == max(
+        {"page": 1, "rollback": 2}.get(r["verdict"], 0) for r in after
+    )
+    assert {r["signal"] for r in after if r["verdict"] in ("page", "rollback")} <= {"latency"}
+
+
+def test_where_there_is_a_histogram_the_p95_counts_for_nothing() -> None:
+    assert {r["verdict"] for r in replies(app(p95_ms=9000.0)) if r["t"] > 0} == {"ok"}
+
+
+@pytest.mark.parametrize("p95_ms", [-1.0, 0.0, 1e300, "fast", True, [1.0], {}])
+def test_a_p95_that_cannot_be_rolls_nothing_back(p95_ms: Any) -> None:
+    lines = [line | {"hist": None} | ({"p95_ms": p95_ms} if line.get("t", -1) > 0 else {}) for line in app()]
+    assert "rollback" not in {r["verdict"] for r in replies(lines)}
 
 
 # -- policies ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from rollguard.core.policy import (
     Condition,
     Dependency,
     Failing,
+    Gauge,
     Migration,
     Policy,
     Probes,
@@ -222,6 +223,15 @@ def test_a_freeze_is_once_or_every_week() -> None:
 def test_the_schema_is_read_where_the_app_tells_it() -> None:
     probe = SchemaProbe(url="https://shop.example/schema", path=("db", "version"), timeout_s=2)
     assert POLICY.interlocks.migration == Migration(label="schema", allow=("none",), probe=probe)
+
+
+def test_a_time_may_be_compared_with_what_it_was() -> None:
+    policy = load(edited("    above: 900ms\n    for: 1m\n", "    worse_than_baseline: {factor: 1.5}\n", FULL))
+    slow = next(rule for rule in policy.rules if rule.name == "slow-login")
+    assert slow.condition == Compared(of=Gauge(key="checkout.login"), factor=1.5)
+    held = load(edited("    above: 900ms\n", "    worse_than_baseline: {factor: 1.5}\n", FULL)).rules[1].condition
+    assert isinstance(held, Compared)
+    assert held.of.for_s == 60
 
 
 def test_the_first_machines_and_what_follows_them() -> None:

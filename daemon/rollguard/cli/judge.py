@@ -22,7 +22,8 @@ increments since the last scrape; {"type": "release", "run", "t", "version"}; {"
 replied to with {"run", "t", "verdict": learning, ok, no_data, page or rollback}, "signal" and "odds", and "gap" where
 something of the sample could not be. Of a policy, requests feed the total of each ratio, errors the bad ones, the
 histogram each quantile, probes each rule about failing probes, p95_ms each value with p95 in its name; other rules are
-left out, and standard error says which. Without a policy: errors, latency and probes compared with what was before.
+left out, and standard error says which. Without a policy: errors, latency and probes compared with what was before;
+latency by the histogram, or by p95_ms in a run whose first scrape has that and no histogram.
 Exit codes: 0 done, 1 a line was no JSON object."""
 
 
@@ -33,11 +34,15 @@ def judge(argv: Sequence[str], about: str) -> int:
     parser = Parser("judge", about, EPILOG)
     parser.add_argument("policy", nargs="?", type=Path, metavar="POLICY", help="a policy file; else built-in defaults")
     args = parser.read(argv)
-    path = args.policy or Path(str(files("rollguard.config").joinpath("judge.yaml")))
-    policy = load_policy(path, os.environ)
+    policy = load_policy(args.policy or _built_in("judge.yaml"), os.environ)
+    bare = load_policy(_built_in("judge_gauge.yaml"), os.environ) if args.policy is None else None
     for why in feed(policy, USUAL_DT_S).left_out:
         complain(f"rollguard judge: {why}: left out")
-    return _talk(Runs(policy))
+    return _talk(Runs(policy, bare))
+
+
+def _built_in(name: str) -> Path:
+    return Path(str(files("rollguard.config").joinpath(name)))
 
 
 def _talk(runs: Runs) -> int:

@@ -8,7 +8,7 @@ from rollguard.config import counting, schema
 from rollguard.config.asked import Asked, Made
 from rollguard.config.problems import Wrong
 from rollguard.core.policy import Crashed, Failing, Reported, Threshold
-from rollguard.core.signals import JourneySignal, JsonSignal, PlatformSignal, ProbeSignal, PrometheusSignal, Signal
+from rollguard.core.signals import PlatformSignal, ProbeSignal, Signal
 
 
 def _failing(asked: Asked, written: schema.Rule) -> Made:
@@ -37,6 +37,8 @@ def _crashed(asked: Asked, written: schema.Rule) -> Made:
 
 
 def _threshold(asked: Asked, written: schema.Rule) -> Made:
+    if written.worse_than_baseline is not None:
+        return counting.gauge(asked, written)
     assert written.for_ is not None
     condition, signal = threshold_of(asked, written.for_)
     return (condition, signal) if condition else None
@@ -47,19 +49,11 @@ def threshold_of(asked: Asked, for_s: float) -> tuple[Threshold | None, Signal |
     key = asked.written.value
     assert key is not None
     with asked.complaining("value"):
-        found = asked.directory.entry(key)
-        if found and not _is_number(*found):
-            wanted = "a number of a json or prometheus signal, or the time of a journey's step"
-            raise Wrong(f"'value' is {wanted}", wanted=wanted)
+        found = counting.number(asked, key)
         limit = asked.limit(asked.directory.units[key]) if found else None
         if found and limit:
             return Threshold(key=key, limit=limit[0], above=limit[1], for_s=for_s), found[0]
     return None, None
-
-
-def _is_number(signal: Signal, within: str) -> bool:
-    in_store = isinstance(signal, PrometheusSignal) and within in signal.values
-    return in_store or isinstance(signal, JsonSignal | JourneySignal)
 
 
 def _report(asked: Asked, written: schema.Rule) -> Made:

@@ -1,4 +1,4 @@
-"""Conditions on what is counted: ratios, quantiles, error budgets, and comparisons with the proven release."""
+"""Conditions on what is counted: ratios, quantiles, error budgets; and all comparisons with the proven release."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rollguard.config.quantity import Dimension
 from rollguard.config.signals import Unit, asks_edge, signal_of
 from rollguard.config.yamltext import Path
 from rollguard.core.budgets import Burn, BurnWindow, ByLabel, ByRegion
-from rollguard.core.policy import Compared, Probes, Quantile, Ratio
-from rollguard.core.signals import CountSignal, ProbeSignal, Signal
+from rollguard.core.policy import Compared, Gauge, Probes, Quantile, Ratio
+from rollguard.core.signals import CountSignal, JourneySignal, JsonSignal, ProbeSignal, PrometheusSignal, Signal
 
 REGION = "region"
 BURN_S_MAX = 7 * 86400.0
@@ -26,17 +26,18 @@ _TIME = Unit(1.0, Dimension.TIME, "ms")
 _RATIO = re.compile(r"\s*(\S+)\s+/\s+(\S+)\s*")
 
 
-def _compared(asked: Asked, written: schema.Rule, made: tuple[Ratio | Quantile | None, Signal | None]) -> Made:
+def _compared(asked: Asked, written: schema.Rule, made: tuple[Ratio | Quantile | Gauge | None, Signal | None]) -> Made:
     """As it stands, or against the baseline where the rule says so."""
     of, signal = made
     worse = written.worse_than_baseline
     if of is None:
         return None
-    if worse is None:
+    if worse is None and not isinstance(of, Gauge):
         return of, signal
-    if worse.factor is None and isinstance(of, Quantile):
+    assert worse is not None
+    if worse.factor is None and isinstance(of, Quantile | Gauge):
         asked.complaints.value((*asked.path, "worse_than_baseline"), "a time needs factor, such as {factor: 1.5}")
-    if worse.add is not None and isinstance(of, Quantile):
+    if worse.add is not None and isinstance(of, Quantile | Gauge):
         asked.complaints.key((*asked.path, "worse_than_baseline", "add"), "'add' is for ratios; a time has a factor")
     return Compared(of=of, factor=worse.factor or 1.0, add=worse.add or 0.0), signal
 
@@ -60,6 +61,38 @@ def probes(asked: Asked, written: schema.Rule) -> Made:
         of = Probes(signal=signal.name, over_s=over_s, min_count=written.min_requests or 0, for_s=written.for_ or 0.0)
         return Compared(of=of), signal
     return None
+
+
+def gauge(asked: Asked, written: schema.Rule) -> Made:
+    """A time that the app works out itself, against the baseline."""
+    key = written.value
+    assert key is not None
+    if written.on is not None:
+        message = "'on' is for limits; a comparison needs more than half of the machines to be worse"
+        asked.complaints.key((*asked.path, "on"), message)
+    with asked.complaining("value"):
+        found = number(asked, key)
+        if found is None:
+            return None
+        if asked.directory.units[key].dimension is not Dimension.TIME:
+            wanted = "a time, such as a number of a json signal with unit: ms"
+            raise Wrong(f"'worse_than_baseline' of a value is about {wanted}", wanted=wanted)
+        over_s = _window_s(asked, found[0].every_s)
+        return _compared(asked, written, (Gauge(key=key, over_s=over_s, for_s=written.for_ or 0.0), found[0]))
+    return None
+
+
+def number(asked: Asked, key: str) -> tuple[Signal, str] | None:
+    """The signal and name of what ``value`` may be about; None where that is not sound. Raises ``Wrong``."""
+    found = asked.directory.entry(key)
+    if found is None:
+        return None
+    signal, within = found
+    in_store = isinstance(signal, PrometheusSignal) and within in signal.values
+    if not in_store and not isinstance(signal, JsonSignal | JourneySignal):
+        wanted = "a number of a json or prometheus signal, or the time of a journey's step"
+        raise Wrong(f"'value' is {wanted}", wanted=wanted)
+    return found
 
 
 def ratio(asked: Asked, written: schema.Rule) -> Made:

@@ -33,7 +33,7 @@ class Form:
 
 FORMS: Mapping[str, Form] = {
     "failing": Form(needs=("signal",), may=("on",)),
-    "value": Form(needs=("for",), may=("on",), limited=True),
+    "value": Form(needs=("for",), may=("on",), limited=True, compared=True),
     "ratio": Form(needs=("over", "min_requests"), may=("for", "by"), limited=True, compared=True),
     "quantile": Form(needs=("over", "min_requests"), may=("for", "by"), limited=True, compared=True),
     "burn": Form(may=("min_requests",)),

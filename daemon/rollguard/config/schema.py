@@ -124,8 +124,8 @@ class Rule(VerifyLimit):
     quantile: QuantileOf | None = doc("A quantile of a histogram, over the time `over`.")
     burn: Burn | None = doc("An error budget that burns too fast, over a long window and still over a short one.")
     worse_than_baseline: WorseThanBaseline | None = doc(
-        "Fires when a ratio, a quantile or the probes of `signal` are so much worse than under the proven release; "
-        "instead of above or below."
+        "Fires when a ratio, a quantile, a value or the probes of `signal` are so much worse than under the proven "
+        "release; instead of above or below."
     )
     report: tuple[Name, ...] | None = doc("Kinds of reports, by people or systems, that fire at once.", min_length=1)
     above: Limit | None = doc("Fires above this limit. In the unit of what it limits: 1%, 3000ms, or a bare number.")

@@ -12,7 +12,7 @@ from rollguard.config.problems import Wrong, did_you_mean, shown
 from rollguard.config.quantity import Dimension, duration_text
 from rollguard.config.yamltext import Path
 from rollguard.core.patterns import pattern
-from rollguard.core.policy import Probes, Quantile, Ratio
+from rollguard.core.policy import Gauge, Probes, Quantile, Ratio
 from rollguard.core.signals import (
     HttpSignal,
     JourneySignal,
@@ -88,7 +88,7 @@ class Directory:
         return signal, within
 
 
-def signal_of(condition: Ratio | Quantile | Probes) -> str:
+def signal_of(condition: Ratio | Quantile | Probes | Gauge) -> str:
     """The name of the signal whose readings decide."""
     if isinstance(condition, Probes):
         return condition.signal

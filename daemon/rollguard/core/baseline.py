@@ -11,13 +11,15 @@ from itertools import pairwise
 from typing import Any
 
 from rollguard.core import text
-from rollguard.core.policy import Compared, Comparing, Policy, Probes, Quantile, Ratio
+from rollguard.core.policy import Compared, Comparing, Gauge, Policy, Probes, Quantile, Ratio
 
 REQUESTS_WANTED = 2000.0
 """With fewer requests in the newest blocks, older ones are kept as well."""
 
 BLOCKS_MAX = 288
 DIGESTS_MAX = 8
+VALUES_MAX = 60
+"""So many values of a gauge are kept of a block."""
 
 Buckets = tuple[tuple[float, float], ...]
 """(upper bound, cumulative count), the last bound infinite."""
@@ -47,7 +49,7 @@ class Times:
 class Block:
     """A stretch of time in which ``digest`` ran on every machine and nothing was wrong.
 
-    ``shares`` and ``times`` are by measure (see ``measure_of``).
+    ``shares``, ``times`` and ``gauges``, the values of gauges, are by measure (see ``measure_of``).
     """
 
     digest: str
@@ -55,6 +57,7 @@ class Block:
     end: float
     shares: Mapping[str, Share] = field(default_factory=dict)
     times: Mapping[str, Times] = field(default_factory=dict)
+    gauges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def requests(self, measure: str) -> float:
         """How many requests of users it holds of one measure."""
@@ -94,6 +97,10 @@ class Baseline:
         """Every block's histogram that counted something, oldest first."""
         return [t for b in self.blocks if (t := b.times.get(measure)) is not None and t.total > 0]
 
+    def gauges(self, measure: str) -> list[float]:
+        """Every value of a gauge, oldest first."""
+        return [value for b in self.blocks for value in b.gauges.get(measure, ())]
+
     def with_block(self, block: Block, settings: Comparing) -> Baseline:
         """With one block more; the oldest are forgotten, unless there are too few requests in the newer ones."""
         blocks = sorted((*self.blocks, block), key=lambda b: b.end)
@@ -107,17 +114,17 @@ def _newest(blocks: list[Block], settings: Comparing) -> list[Block]:
         if len(kept) >= settings.blocks and requests >= REQUESTS_WANTED:
             break
         kept.append(block)
-        requests += block.most_requests
+        requests += block.most_requests if block.shares or block.times else REQUESTS_WANTED  # gauges count none
     return kept[::-1]
 
 
-def compared(policy: Policy) -> tuple[Ratio | Quantile, ...]:
+def compared(policy: Policy) -> tuple[Ratio | Quantile | Gauge, ...]:
     """What the policy's rules compare with the past."""
     found = (r.condition.of for r in policy.rules if isinstance(r.condition, Compared))
     return tuple(of for of in found if not isinstance(of, Probes))
 
 
-def measure_of(of: Ratio | Quantile, policy: Policy) -> str:
+def measure_of(of: Ratio | Quantile | Gauge, policy: Policy) -> str:
     """What is counted, as the name under which blocks keep it.
 
     It changes with the selectors behind it: after them, what was counted before cannot be compared any more.
@@ -133,7 +140,11 @@ def _behind(key: str, policy: Policy) -> object:
     signal = policy.signal(name)
     selectors = {**getattr(signal, "counters", {}), **getattr(signal, "histograms", {})}
     selector = selectors.get(value)
-    parts = (selector.name, sorted(repr(m) for m in selector.matchers)) if selector is not None else ()
+    parts: object = (selector.name, sorted(repr(m) for m in selector.matchers)) if selector is not None else ()
+    values = getattr(signal, "values", ())  # of a store by name, of a page with its name in it
+    number = values.get(value) if isinstance(values, Mapping) else next((v for v in values if v.name == value), None)
+    if number is not None:
+        parts = repr(number)
     return key, parts, getattr(signal, "machine_label", None)
 
 
@@ -172,6 +183,7 @@ def _plain(baseline: Baseline) -> dict[str, Any]:
             "end": round(b.end, 3),
             "shares": {name: [share.bad, share.total] for name, share in b.shares.items()},
             "times": {name: [list(_finite(t.buckets)), t.total, t.own] for name, t in b.times.items()},
+            **({"gauges": b.gauges} if b.gauges else {}),
         }
         for b in baseline.blocks
     ]
@@ -192,6 +204,7 @@ def _baseline(data: Mapping[str, Any]) -> Baseline:
             float(b["end"]),
             {name: Share(_count(bad), _count(total)) for name, (bad, total) in b["shares"].items()},
             {name: Times(_buckets(finite, total), _count(own)) for name, (finite, total, own) in b["times"].items()},
+            {name: tuple(map(_count, some[:VALUES_MAX])) for name, some in b.get("gauges", {}).items()},
         )
         for b in data["blocks"][-BLOCKS_MAX:]
     )

@@ -22,6 +22,7 @@ from rollguard.core.policy import (
     Condition,
     Crashed,
     Failing,
+    Gauge,
     Probes,
     Quantile,
     Ratio,
@@ -88,13 +89,13 @@ def closeness(finding: Finding) -> float | None:
     return limit / value if value else None
 
 
-def _keys(condition: Condition | Probes) -> tuple[str, ...]:
+def _keys(condition: Condition | Probes | Gauge) -> tuple[str, ...]:
     match condition:
         case Compared(of=of):
             return _keys(of)
         case Failing(signal=signal) | Probes(signal=signal):
             return (signal,)
-        case Threshold(key=key) | Quantile(key=key):
+        case Threshold(key=key) | Quantile(key=key) | Gauge(key=key):
             return (key,)
         case Burn(bad=bad, total=total) | Ratio(bad=bad, total=total):
             return (bad, total)

@@ -200,7 +200,7 @@ def _is_over(pair: Pair, evidence: Evidence, since: float, now: float, wait_s: f
 
 def _most(finding: Finding, of: Countable, evidence: Evidence, since: float, now: float) -> tuple[float, float] | None:
     """The bound that counts, and the share of bad ones from which on it is not over; None: nobody can say."""
-    if isinstance(finding.rule.condition, Compared):
+    if isinstance(finding.rule.condition, Compared) and not isinstance(of, Threshold):
         bound = finding.bound_s if isinstance(of, Quantile) else 0.0
         if finding.limit is None or bound is None:
             return None

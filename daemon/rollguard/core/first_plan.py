@@ -90,7 +90,7 @@ def _rates(findings: Sequence[Finding], evidence: Evidence, now: float) -> list[
     cold_s = max(0.0, settings.comparing.settle_s - settings.rollback.stability_s - BOOT_S)
     known = {f.rule.name: f for f in findings}
     for rule in settings.rules:
-        of = counted_by(rule)
+        of = counted_by(rule, evidence)
         if of is None:
             continue
         every_s, finding = every_s_of(of, evidence), known.get(rule.name)

@@ -20,6 +20,7 @@ from rollguard.core.policy import (
     Condition,
     Crashed,
     Failing,
+    Gauge,
     Policy,
     Probes,
     Quantile,
@@ -120,13 +121,13 @@ class _Sources:
         return stamps + tuple(windows.stamp(key, counted_to) for key in self.probes)
 
 
-def _sources(condition: Condition | Probes, policy: Policy) -> _Sources:
+def _sources(condition: Condition | Probes | Gauge, policy: Policy) -> _Sources:
     match condition:
         case Compared(of=of):
             return _sources(of, policy)
         case Failing(signal=key):
             return _Sources((key, confirm.again(key)))
-        case Probes(signal=key) | Threshold(key=key):
+        case Probes(signal=key) | Threshold(key=key) | Gauge(key=key):
             return _Sources((key,))
         case Burn(total=key, bad=bad) | Ratio(total=key, bad=bad):
             return _Sources((key, bad), tuple(probe_keys(policy, key)))

@@ -10,9 +10,10 @@ from rollguard.core import ratios, text
 from rollguard.core.baseline import Block, Share, Times, compared, measure_of
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.fleet import View
+from rollguard.core.gauges import values_of
 from rollguard.core.judging import Evidence, settled
 from rollguard.core.lifecycle import TargetState
-from rollguard.core.policy import Interlocks, Policy, Ratio
+from rollguard.core.policy import Gauge, Interlocks, Policy, Ratio
 from rollguard.core.window import Windows
 
 BAD = frozenset({RuleState.FIRING, RuleState.BLIND})
@@ -75,9 +76,13 @@ def block_of(policy: Policy, view: View, windows: Windows, start: float, end: fl
     view = settled(view, policy.comparing.settle_s)
     shares: dict[str, Share] = {}
     times: dict[str, Times] = {}
+    gauges: dict[str, tuple[float, ...]] = {}
     for of in compared(policy):
         name = measure_of(of, policy)
-        if isinstance(of, Ratio):
+        if isinstance(of, Gauge):
+            if values := values_of(of, policy, view, windows, start, end):
+                gauges[name] = values
+        elif isinstance(of, Ratio):
             whole = replace(of, over_s=end - start, min_count=0.0)
             measured = ratios.ratio_at(whole, policy, view, windows, end)
             if measured.count > 0 and not measured.unread:
@@ -86,4 +91,5 @@ def block_of(policy: Policy, view: View, windows: Windows, start: float, end: fl
             measured = ratios.quantile_at(replace(of, over_s=end - start, min_count=0.0), policy, view, windows, end)
             if measured.count > 0 and not measured.unread and math.isinf(measured.buckets[-1][0]):
                 times[name] = Times(measured.buckets, measured.own)
-    return Block(view.candidate, start, end, shares, times) if shares or times else None
+    found = shares or times or gauges
+    return Block(view.candidate, start, end, shares, times, gauges) if found else None

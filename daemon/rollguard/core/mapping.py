@@ -9,7 +9,7 @@ from typing import Any
 from rollguard.core.budgets import Burn
 from rollguard.core.judging import of_users
 from rollguard.core.model import EDGE, Mode
-from rollguard.core.policy import Compared, Condition, Failing, Policy, Probes, Quantile, Ratio, Rule, Threshold
+from rollguard.core.policy import Compared, Condition, Failing, Gauge, Policy, Probes, Quantile, Ratio, Rule, Threshold
 from rollguard.core.signals import CountSignal, JsonSignal, ProbeSignal, Scope, Signal
 
 ONE = "m1"
@@ -59,7 +59,7 @@ def feed(policy: Policy, dt_s: float) -> Fed:
             case Failing(signal=signal) | Probes(signal=signal):
                 probes[signal] = None
                 kinds[rule.name] = "probes"
-            case Threshold(key=key):
+            case Threshold(key=key) | Gauge(key=key):
                 gauges[_signal(key), key] = None
                 kinds[rule.name] = "latency"
     signals = tuple(_alone(s, dt_s) for s in policy.signals if s.name in {*keys, *probes, *(g for g, _ in gauges)})
@@ -89,7 +89,7 @@ def _fits(rule: Rule, policy: Policy) -> bool:
             return by is None
         case Failing() | Probes() | Burn():
             return True
-        case Threshold(key=key):
+        case Threshold(key=key) | Gauge(key=key):
             return isinstance(policy.signal(_signal(key)), JsonSignal) and "p95" in key.lower()
         case _:
             return False

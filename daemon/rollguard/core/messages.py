@@ -11,7 +11,7 @@ from rollguard.core.finding import Finding, RuleState
 from rollguard.core.lifecycle import DigestRecord
 from rollguard.core.model import Snapshot
 from rollguard.core.pages import Kind, Page, Severity
-from rollguard.core.policy import Compared, Condition, Failing, Policy, Probes, Quantile, Ratio
+from rollguard.core.policy import Compared, Condition, Failing, Gauge, Policy, Probes, Quantile, Ratio
 from rollguard.core.status import limit_of
 
 OPERATIONS = "https://github.com/rollguard/rollguard/blob/main/docs/operations.md"
@@ -142,7 +142,7 @@ def _unit_of(condition: Condition) -> Callable[[float], str]:
     match condition.of if isinstance(condition, Compared) else condition:
         case Burn() | Ratio() | Probes():
             return text.percent
-        case Quantile():
+        case Quantile() | Gauge():
             return text.seconds
         case Failing(of=None):
             return lambda value: f"{value:g} in a row"

@@ -12,12 +12,15 @@ paged, and the journal is a value in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollguard.core.baseline import DIGESTS_MAX, Baseline
 from rollguard.core.case import Case
+from rollguard.core.confirm import again
 from rollguard.core.decide import Decision, Hold, calm, decide
 from rollguard.core.events import Event, Proven, Recorded
 from rollguard.core.finding import Finding
+from rollguard.core.first_plan import plan_if_asked
 from rollguard.core.fleet import Tenure, newest_running, track, view
 from rollguard.core.horizon import horizon_s
 from rollguard.core.judge import Judge
@@ -78,9 +81,12 @@ class Mind:
         """What is known of the world outside the app."""
         self.surroundings = surroundings
 
-    def read(self, signal: str, readings: Sequence[Reading]) -> None:
-        """One round of one signal, of machines that ran since then what the last snapshot shows."""
-        self.windows.add(readings)
+    def read(self, signal: str, readings: Sequence[Reading], *, repeated: bool = False) -> None:
+        """One round of one signal, of machines that ran since then what the last snapshot shows.
+
+        What was asked again at once is ``repeated``, and kept apart.
+        """
+        self.windows.add((replace(r, key=again(r.key)) for r in readings) if repeated else readings)
         candidate = self.candidate
         if candidate is None or not readings:
             return
@@ -138,6 +144,7 @@ class Mind:
             no_target=why,
             findings=self.findings,
             around=self.surroundings,
+            plan=plan_if_asked(self.policy, self.findings, lambda: self.evidence(candidate.digest, now), now),
         )
 
     def _learn(self, evidence: Evidence, now: float) -> None:

@@ -107,14 +107,25 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """The time ``key`` that the app works out itself, such as a percentile over a trailing window."""
+
+    key: str
+    over_s: float = 120.0
+    min_count: float = 0.0
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A share or a quantile against what the proven release did: worse than baseline × ``factor`` + ``add``.
+    """What is counted or measured against what the proven release did: worse than baseline × ``factor`` + ``add``.
 
     The ``limit`` of ``of`` is not used: it is worked out from the baseline, and for probes it is fixed. ``factor`` of a
-    quantile is how many times slower; ``add`` is for ratios, 0.01 being a percentage point. ``over_s`` is only shown.
+    quantile or gauge is how many times slower; ``add`` is for ratios, 0.01 being a percentage point. ``over_s`` is only
+    shown.
     """
 
-    of: Ratio | Quantile | Probes
+    of: Ratio | Quantile | Probes | Gauge
     factor: float = 1.0
     add: float = 0.0
 

@@ -18,7 +18,7 @@ from rollguard.core.incident_record import DUE_S, Chronicle, chronicle, page_key
 from rollguard.core.lifecycle import Incident
 from rollguard.core.messages import OPERATIONS, by_digest
 from rollguard.core.pages import Kind, Page, Severity
-from rollguard.core.policy import Compared, Failing, Policy, Probes, Quantile, Ratio
+from rollguard.core.policy import Compared, Failing, Gauge, Policy, Probes, Quantile, Ratio
 from rollguard.core.report import told
 
 ABOUT = "post-mortem"
@@ -190,7 +190,7 @@ def _number(policy: Policy, rule: str, value: float | None) -> str:
     match condition.of if isinstance(condition, Compared) else condition:
         case Burn() | Ratio() | Probes():
             return text.percent(value)
-        case Quantile():
+        case Quantile() | Gauge():
             return text.seconds(value)
         case Failing():
             return f"{value:g} in a row"

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rollguard.core import text
 from rollguard.core.model import Mode
-from rollguard.core.policy import Action, Compared, Policy, Probes, Quantile, Ratio, Reported, Rule
+from rollguard.core.policy import Action, Compared, Gauge, Policy, Probes, Quantile, Ratio, Reported, Rule
 
+ALIKE: Mapping[type, type] = {Gauge: Quantile}
+"""Kinds that are about the same thing, and share its part."""
 WEIGHTS: Mapping[type, float] = {Ratio: 0.4, Quantile: 0.3, Probes: 0.3}
 """How much of what may go wrong each kind of comparison gets; one that is not there leaves its part to the others."""
 
@@ -40,7 +42,8 @@ def _split(rules: Iterable[tuple[Rule, Compared]], alpha: float) -> dict[str, fl
     """A kind's weight goes to its rules in equal parts; all parts together are ``alpha``."""
     kinds: dict[type, list[str]] = {}
     for rule, condition in rules:
-        kinds.setdefault(type(condition.of), []).append(rule.name)
+        kind: type = type(condition.of)
+        kinds.setdefault(ALIKE.get(kind, kind), []).append(rule.name)
     whole = sum(WEIGHTS[kind] for kind in kinds)
     return {name: alpha * WEIGHTS[kind] / whole / len(names) for kind, names in kinds.items() for name in names}
 

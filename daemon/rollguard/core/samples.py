@@ -51,15 +51,21 @@ class _Run:
     released: bool = False
     verdict: str = "learning"
     gap: str = ""
+    chosen: bool = False
+    """Whether it is known by which policy."""
 
 
 class Runs:
-    """One run after the other, each an app of its own. Only the present one is remembered."""
+    """One run after the other, each an app of its own. Only the present one is remembered.
 
-    def __init__(self, policy: Policy) -> None:
+    A run whose first scrape has a P95 and no histogram is judged by the policy ``bare``, if there is one.
+    """
+
+    def __init__(self, policy: Policy, bare: Policy | None = None) -> None:
         self._policy = policy
+        self._bare = bare
         self._run: _Run | None = None
-        self._fed: dict[float, Fed] = {}
+        self._fed: dict[tuple[bool, float], Fed] = {}
 
     def answer(self, line: str) -> str | None:
         """The reply to a ``sample`` line, None for any other. Raises ``NotJson``."""
@@ -86,12 +92,25 @@ class Runs:
         rising = [b / 1000 for b in edges if b is not None]
         if not dt_s or len(rising) != len(edges) or len(rising) > BOUNDS_MAX or rising != sorted(set(rising)):
             return None
-        fed = self._fed.get(dt_s)
+        fed = self._feed(self._policy, dt_s)
+        return _Run(str(said.get("run")), dt_s, (*rising, math.inf), fed, chosen=self._bare is None)
+
+    def _feed(self, policy: Policy, dt_s: float) -> Fed:
+        key = policy is self._policy, dt_s
+        fed = self._fed.get(key)
         if fed is None:
-            fed = self._fed[dt_s] = feed(self._policy, dt_s)
+            fed = self._fed[key] = feed(policy, dt_s)
             for old in list(self._fed)[:-8]:
                 del self._fed[old]
-        return _Run(str(said.get("run")), dt_s, (*rising, math.inf), fed)
+        return fed
+
+    def _choose(self, run: _Run, said: Mapping[str, Any]) -> None:
+        """By the first scrape that comes: what was seen until then was nothing but probes."""
+        if run.chosen or said.get("scrape") is not True:
+            return
+        run.chosen = True
+        if self._bare is not None and said.get("hist") is None and said.get("p95_ms") is not None:
+            run.fed, run.mind = self._feed(self._bare, run.dt_s), None
 
     def _released(self, said: Mapping[str, Any]) -> None:
         run, t = self._run, _number(said.get("t"), COUNT_MAX, least=-COUNT_MAX)
@@ -123,6 +142,7 @@ class Runs:
         if run.at is not None and at <= run.at:
             return reply | {"verdict": run.verdict, "gap": "time does not go on"}
         run.at = at
+        self._choose(run, said)
         mind, gaps = self._mind(run, at), [run.gap] if run.gap else []
         run.gap = ""
         gaps += _probes(run, mind, said, at) + _scrape(run, mind, said, at) + _gauge(run, mind, said, at)

@@ -9,6 +9,7 @@ from rollguard.core.policy import (
     Condition,
     Crashed,
     Failing,
+    Gauge,
     Policy,
     Probes,
     Quantile,
@@ -18,7 +19,7 @@ from rollguard.core.policy import (
 )
 
 
-def span_s(condition: Condition | Probes, policy: Policy) -> float:
+def span_s(condition: Condition | Probes | Gauge, policy: Policy) -> float:
     """The time that the oldest reading behind a verdict of this condition may lie back, in seconds."""
     match condition:
         case Failing(signal=name, k=k, of=of):
@@ -30,6 +31,7 @@ def span_s(condition: Condition | Probes, policy: Policy) -> float:
             Ratio(over_s=over_s, for_s=for_s)
             | Quantile(over_s=over_s, for_s=for_s)
             | Probes(over_s=over_s, for_s=for_s)
+            | Gauge(over_s=over_s, for_s=for_s)
         ):
             return over_s + for_s
         case Burn():

@@ -13,9 +13,10 @@ from statistics import median_high
 from rollguard.core import judging
 from rollguard.core.budgets import Burn
 from rollguard.core.fleet import Tenure
+from rollguard.core.gauges import as_limit
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
-from rollguard.core.policy import Compared, Failing, Probes, Quantile, Ratio, Rule, Threshold
+from rollguard.core.policy import Compared, Failing, Gauge, Probes, Quantile, Ratio, Rule, Threshold
 
 SLOW_SHARE = 0.2
 """Times are compared at the bucket bound above which about this share of all requests lies."""
@@ -121,12 +122,14 @@ class Beyond:
         return sum(self.strata, NOBODY)
 
 
-def counted_by(rule: Rule) -> Countable | None:
+def counted_by(rule: Rule, evidence: Evidence) -> Countable | None:
     """What of the rule can be counted; None: nothing."""
     condition = rule.condition.of if isinstance(rule.condition, Compared) else rule.condition
     match condition:
         case Probes(signal=signal):
             return Failing(signal=signal, k=1)
+        case Gauge() if isinstance(rule.condition, Compared):
+            return as_limit(rule.condition, evidence.policy, evidence.baseline)
         case Burn(bad=bad, total=total):
             slowest = min(condition.windows, key=lambda w: w.rate)
             limit, over_s = (1 - condition.objective) * slowest.rate, slowest.and_s
@@ -146,7 +149,7 @@ def key_of(of: Countable) -> str:
 
 def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float) -> Pair | None:
     """What ``rule`` counted since then on the machines ``first`` and on the cohort; None: nothing on either side."""
-    of = counted_by(rule)
+    of = counted_by(rule, evidence)
     mine = [t for t in evidence.view.others if t.machine in first and t.started]
     peers = list(evidence.view.serving)
     if of is None or not mine or not peers:

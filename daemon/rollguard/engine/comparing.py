@@ -18,6 +18,9 @@ NAME = "comparisons"
 """Under which the journal keeps it."""
 HOURS = "hours of the day"
 HOURS_EVERY_S = 300.0
+HISTORIES = "comparison histories"
+HISTORIES_CHARS_MAX = 1_000_000
+"""What machines did of late is large, and a few minutes more or less of it change little: kept with the hours."""
 UNSEEN_S_MAX = 30.0
 """A round of which nobody could say for so long who ran what counts for nothing."""
 
@@ -37,6 +40,10 @@ class Comparing:
         """Compare by another policy; see ``Relatives.obey``."""
         self.relatives.obey(policy)
 
+    def shift(self, by_s: float) -> None:
+        """The clock was put right by ``by_s``; see ``Relatives.shift``."""
+        self.relatives.shift(by_s)
+
     async def open(self, now: float) -> None:
         """Take up what earlier lives knew; again, it does nothing. Raises ``JournalError``."""
         if self._opened:
@@ -46,6 +53,8 @@ class Comparing:
         try:
             if text:
                 self.relatives.restore(text)
+            if known := await self._record.kept(HISTORIES) if self.relatives.any else None:
+                self.relatives.restore_histories(known)
             if hours := await self._record.kept(HOURS) if self.relatives.any else None:
                 self.relatives.hours = SameHours.from_text(hours)
         except ValueError as error:
@@ -57,9 +66,10 @@ class Comparing:
         self.fold(evidence, around, now)
         if self._changed:
             self._changed = False
-            await self._record.keep(NAME, self.relatives.to_text())
+            await self._record.keep(NAME, self.relatives.to_text(histories=False))
         if self.relatives.any and now - self._hours_at >= HOURS_EVERY_S:
             self._hours_at = now
+            await self._record.keep(HISTORIES, self.relatives.histories_text(HISTORIES_CHARS_MAX))
             await self._record.keep(HOURS, self.relatives.hours.to_text())
 
     def fold(self, evidence: Evidence, around: Surroundings, now: float) -> None:

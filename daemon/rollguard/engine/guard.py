@@ -307,6 +307,7 @@ class Guard:
         self.clock.reanchor()
         now = self.clock.now()
         self.watch.forget(drift_s)
+        self.comparing.shift(drift_s)
         self._clean_since = self._calm_since = None
         longest = max((s.every_s for s in self.policy.signals), default=10.0)
         self._suspended_until = now + min(3 * longest, SUSPENDED_S_MAX)

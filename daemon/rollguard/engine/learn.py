@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollguard.core import events as ev
 from rollguard.core.baseline import DIGESTS_MAX, Baseline, Block, Unreadable, compared, from_text, to_text
@@ -29,7 +30,7 @@ def baseline_blocks(known: Recorded, digest: str, policy: Policy) -> Sequence[Bl
     if not known.blocks:
         raise Refused("at no time of the recording did every machine run the same image")
     blocks = known.of(digest)
-    if not any(block.most_requests for block in blocks):
+    if not any(block.most_requests or block.gauges for block in blocks):
         raise Refused(
             "the recording has no request of a rule that compares: was it made with this policy, with traffic?"
         )
@@ -85,7 +86,7 @@ class Learner:
         await self.open(now)
         baseline = Baseline(digest, how="recorded")
         for block in blocks:
-            baseline = baseline.with_block(Block(digest, block.start, block.end, block.shares, block.times), settings)
+            baseline = baseline.with_block(replace(block, digest=digest), settings)
         await self._keep(baseline)
         return baseline
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 from rollguard.core.baseline import Baseline, Block, measure_of
 from rollguard.core.evidence.bets import Terms
 from rollguard.core.evidence.bounds import PROBES, error_bound, slow_bounds
+from rollguard.core.evidence.gauge import GaugeBound
 from rollguard.core.evidence.live import WEIGHT_PROBES, Live, LiveTerms
 from rollguard.core.evidence.machines import Levels
 from rollguard.core.evidence.matched import Matched
-from rollguard.core.policy import Action, Compared, Policy, Probes, Quantile, Ratio, Rule
+from rollguard.core.policy import Action, Compared, Gauge, Policy, Probes, Quantile, Ratio, Rule
 from rollguard.core.promise import shares
-from rollguard.core.relative.comparison import Bound, Wager
+from rollguard.core.relative.gauges import GaugeWager
 from rollguard.core.relative.history import History
+from rollguard.core.relative.wagers import Bound, Wager
 from rollguard.core.same_hour import Lift
 
 REQUESTS_MIN = 50.0
@@ -44,6 +46,8 @@ def wagers_of(
     ``lift`` is what this hour of the day was on earlier ones.
     """
     assert isinstance(rule.condition, Compared)
+    if isinstance(rule.condition.of, Gauge):
+        return _gauge(rule, rule.condition, rule.condition.of, policy, baselines)
     bounds = _bounds(rule, rule.condition, policy, baselines, History() if restored else history)
     bounds = [_lifted(bound, lift(bound.bound_s)) for bound in bounds]
     if not bounds:
@@ -58,6 +62,15 @@ def wagers_of(
             wager.live = _live(rule.condition, bound, alpha)
         made.append(wager)
     return made
+
+
+def _gauge(rule: Rule, condition: Compared, of: Gauge, policy: Policy, baselines: Sequence[Baseline]) -> list[Wager]:
+    """Values of the newest blocks are the past. Nothing is kept for a live test: there is none."""
+    measure = measure_of(of, policy)
+    blocks = sorted((block for baseline in baselines for block in baseline.blocks), key=lambda b: b.end)
+    values = [value for block in blocks[-BLOCKS_USED:] for value in block.gauges.get(measure, ())]
+    known = GaugeBound.learnt(values, condition.factor)
+    return [] if known is None else [GaugeWager.against(known, shares(policy)[rule.name], SIZE_OTHERS)]
 
 
 def _lifted(bound: Bound, lift: Lift) -> Bound:
@@ -103,7 +116,7 @@ def _terms(condition: Compared, bound: Bound, alpha: float) -> Terms:
     match condition.of:
         case Probes():
             return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, least_s=PROBES_LEAST_S)
-        case Quantile():
+        case Quantile() | Gauge():
             return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, blatant_s=SLOW_BLATANT_S)
         case Ratio():
             return Terms(limit=bound.limit, alpha=alpha, size=SIZE_ERRORS)
@@ -113,7 +126,7 @@ def _live(condition: Compared, bound: Bound, alpha: float) -> Live | Matched:
     match condition.of:
         case Probes():
             return Matched(alpha=alpha / WEIGHT_PROBES)
-        case Quantile():
+        case Quantile() | Gauge():
             return Live(replace(LiveTerms.latency(bound.limit, bound.baseline), alpha=alpha, weight=1.0))
         case Ratio():
             terms = LiveTerms.errors(add=condition.add, factor=condition.factor)

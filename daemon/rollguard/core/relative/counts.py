@@ -11,9 +11,10 @@ from rollguard.core import ratios
 from rollguard.core.baseline import Buckets
 from rollguard.core.evidence.strata import Stratum, Tally
 from rollguard.core.fleet import Tenure
+from rollguard.core.gauges import is_value, lives_of
 from rollguard.core.judging import Evidence, scopes_of
 from rollguard.core.model import EDGE, Reading
-from rollguard.core.policy import Probes, Quantile, Ratio
+from rollguard.core.policy import Gauge, Probes, Quantile, Ratio
 from rollguard.core.signals import Scope
 
 Round = Mapping[tuple[str, str], Reading]
@@ -22,7 +23,8 @@ Round = Mapping[tuple[str, str], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What one machine counted from ``since`` to ``until``: ``bad`` of ``of`` requests of users, or ``buckets``.
+    """What one machine counted from ``since`` to ``until``: ``bad`` of ``of`` requests of users, or ``buckets``; or one
+    value of a gauge, which is ``bad``.
 
     ``own`` of a histogram's were the guard's own probes. ``new``: on the candidate's image; ``cold``: not settled yet,
     ``age_s`` is how long it had been up at the end.
@@ -102,7 +104,7 @@ def _tally(count: Count, bound_s: float | None, base_own: float) -> Tally | None
 
 
 def counted(
-    of: Ratio | Quantile | Probes, readings: Sequence[Reading], said: Round, evidence: Evidence, every_s: float
+    of: Ratio | Quantile | Probes | Gauge, readings: Sequence[Reading], said: Round, evidence: Evidence, every_s: float
 ) -> Counts | None:
     """What a round says of a measure; None where it says nothing that can be counted. ``said`` are its readings by
     place; of probes there may be several of one machine, one after the other.
@@ -113,6 +115,10 @@ def counted(
             return None
         times = max(Counter(c.machine for c in asked).values()) if len(asked) > 1 else 1
         return Counts(max(c.until for c in asked), every_s * times, 1.0, tuple(asked), _regions(evidence))
+    if isinstance(of, Gauge):
+        values = _measured(of, said, evidence)
+        newest = max((c.until for c in values), default=0.0)
+        return Counts(newest, every_s, 1.0, tuple(values), _regions(evidence)) if values else None
     found = _increments(of, said, evidence)
     if not found:
         return None
@@ -170,6 +176,16 @@ def _increments(of: Ratio | Quantile, said: Round, evidence: Evidence) -> list[C
         failed = min(users, max(0.0, (bad.value or 0.0) - probes_bad))
         counts.append(Count(subject, begun, reading.to, new, age_s, users, failed))
     return counts
+
+
+def _measured(of: Gauge, said: Round, evidence: Evidence) -> list[Count]:
+    """Each machine's value, one that was made while it ran what it runs."""
+    lives = lives_of(of, evidence.policy, evidence.view)
+    return [
+        Count(subject, r.at, r.at, new, r.at - since, 1.0, r.value or 0.0)
+        for subject, (since, new) in lives.items()
+        if (r := said.get((of.key, subject))) is not None and is_value(r) and r.at >= since
+    ]
 
 
 def _sound(reading: Reading, life_since: float) -> bool:

@@ -13,9 +13,9 @@ from rollguard.core.evidence.machines import Levels
 from rollguard.core.finding import Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
-from rollguard.core.policy import Compared, Policy, Probes, Quantile, Ratio, Rule
+from rollguard.core.policy import Compared, Gauge, Policy, Probes, Quantile, Ratio, Rule
 from rollguard.core.relative.bounds_of import wagers_of
-from rollguard.core.relative.comparison import Comparison
+from rollguard.core.relative.comparison import Comparison, finite
 from rollguard.core.relative.counts import Counts, counted
 from rollguard.core.relative.history import History
 from rollguard.core.relative.settling import Settling
@@ -24,6 +24,8 @@ from rollguard.core.same_hour import SameHours
 from rollguard.core.surroundings import Surroundings
 
 FORMAT = 1
+BACK_S = 60.0
+"""A clock that reads so much less than before was put back while nobody looked."""
 
 
 class Unreadable(ValueError):
@@ -46,6 +48,7 @@ class Relatives:
         """What the app did at each hour of the last days; kept by itself, since it is large and changes slowly."""
         self._by_signal: dict[str, list[tuple[Rule, Compared, str]]] = {}
         self._armed_with: Baseline | None = None
+        self._seen_at = -math.inf
         self._next_at = -math.inf
         """When bets are made anew; before that only another candidate or baseline begins any."""
         self._sort()
@@ -92,7 +95,7 @@ class Relatives:
         for rule, condition, measure in rules:
             if measure not in seen:
                 counts = seen[measure] = counted(condition.of, readings, said, evidence, every_s)
-                if counts is not None and not isinstance(condition.of, Probes):
+                if counts is not None and not isinstance(condition.of, Probes | Gauge):
                     self._remember(measure, counts)
             counts = seen[measure]
             comparison = self._comparisons.get(rule.name)
@@ -111,6 +114,9 @@ class Relatives:
         """All bets anew for a new candidate, and for what could not be compared before; after the watch again, with a
         fresh baseline, and then only to page. Whether anything was begun.
         """
+        if now < self._seen_at - BACK_S:
+            self.shift(now - self._seen_at)
+        self._seen_at = now
         if candidate == self._candidate and baseline is self._armed_with and now <= self._next_at:
             return False
         begun = False
@@ -123,7 +129,8 @@ class Relatives:
         for rules in self._by_signal.values():
             for rule, _, measure in rules:
                 known = self._comparisons.get(rule.name)
-                over = known is not None and now - known.armed_at > watch_s
+                # A standing conviction is not forgotten: the release's own bad minutes would excuse it from then on.
+                over = known is not None and not known.won and now - known.armed_at > watch_s
                 if known is not None and known.wagers and not over:
                     continue
                 fresh = [*baselines, *([evidence.own] if over and evidence.own is not None else [])]
@@ -138,13 +145,22 @@ class Relatives:
                     restored=restored,
                     lift=partial(self.hours.lift, measure, now, watch_s),
                 )
+                if known is not None and over:
+                    known.rearmed = True  # with fresh bets or without: the watch is over
                 if known is None or wagers:
-                    rearmed = known is not None and (known.rearmed or over)
+                    rearmed = known is not None and known.rearmed
                     self._comparisons[rule.name] = Comparison(wagers, watch_s, now, rearmed)
                     begun = True
         self._armed_with = baseline
         self._next_at = min((c.armed_at for c in self._comparisons.values()), default=now) + watch_s
         return begun
+
+    def shift(self, by_s: float) -> None:
+        """The clock was put right by ``by_s``: what was counted stays, as long ago as it was."""
+        for comparison in self._comparisons.values():
+            comparison.shift(by_s)
+        self._next_at += by_s
+        self._seen_at += by_s
 
     def comparison(self, rule: str) -> Comparison | None:
         """The bets of a rule against the present candidate; None where it was not begun."""
@@ -175,15 +191,17 @@ class Relatives:
 
     # -- kept across restarts --------------------------------------------------------------------------------------
 
-    def to_text(self) -> str:
-        """Everything as JSON: restored, it goes on to the last bit."""
-        plain = {
+    def to_text(self, *, histories: bool = True) -> str:
+        """Everything as JSON: restored, it goes on to the last bit. Without ``histories`` it is small."""
+        plain: dict[str, Any] = {
             "format": FORMAT,
             "candidate": self._candidate,
             "rules": {name: [self._mark(name), c.to_plain()] for name, c in self._comparisons.items()},
-            "histories": {name: h.to_plain() for name, h in self._histories.items()},
             "settling": self._settling.to_plain(),
+            "seen_at": self._seen_at if math.isfinite(self._seen_at) else None,
         }
+        if histories:
+            plain["histories"] = self._plain_histories()
         return json.dumps(plain, separators=(",", ":"))
 
     def restore(self, text: str) -> None:
@@ -194,18 +212,43 @@ class Relatives:
             plain = json.loads(text)
             if plain["format"] != FORMAT:
                 raise Unreadable(f"format {plain['format']!r} is not known")
-            measures = {m for rules in self._by_signal.values() for _, _, m in rules}
-            histories = {n: History.from_plain(h) for n, h in plain["histories"].items() if n in measures}
+            kept = plain.get("histories")
+            histories = self._read_histories(kept) if kept is not None else self._histories
             comparisons = {
-                name: Comparison.from_plain(kept)
-                for name, (mark, kept) in plain["rules"].items()
+                name: Comparison.from_plain(bets)
+                for name, (mark, bets) in plain["rules"].items()
                 if mark == self._mark(name)
             }
             settling, candidate = Settling.from_plain(plain["settling"]), str(plain["candidate"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            seen_at = -math.inf if plain.get("seen_at") is None else finite(plain["seen_at"])
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Unreadable(f"not kept evidence: {error}") from error
         self._histories, self._comparisons = histories, comparisons
         self._settling, self._candidate, self._next_at = settling, candidate, -math.inf
+        self._seen_at = seen_at
+
+    def histories_text(self, chars_max: int) -> str:
+        """What machines did of late, as JSON of at most so many characters: the oldest goes first."""
+        plain = self._plain_histories()
+        while len(text := json.dumps(plain, separators=(",", ":"))) > chars_max:
+            if not any(plain.values()):
+                return "{}"
+            plain = {name: blocks[(len(blocks) + 1) // 2 :] for name, blocks in plain.items()}
+        return text
+
+    def restore_histories(self, text: str) -> None:
+        """Take up what ``histories_text`` gave. Raises ``Unreadable``, and then nothing is taken up."""
+        try:
+            self._histories = self._read_histories(json.loads(text))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise Unreadable(f"not kept histories: {error}") from error
+
+    def _plain_histories(self) -> dict[str, list[Any]]:
+        return {name: history.to_plain() for name, history in self._histories.items()}
+
+    def _read_histories(self, plain: Mapping[str, Any]) -> dict[str, History]:
+        measures = {m for rules in self._by_signal.values() for _, _, m in rules}
+        return {name: History.from_plain(kept) for name, kept in plain.items() if name in measures}
 
     def _mark(self, name: str) -> str:
         """What a rule says, by which it is known again."""

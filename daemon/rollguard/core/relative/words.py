@@ -9,8 +9,10 @@ from rollguard.core import ratios, text
 from rollguard.core.evidence.strata import total
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judging import Evidence, stale_after_s
-from rollguard.core.policy import Action, Compared, Probes, Quantile, Ratio, Rule
-from rollguard.core.relative.comparison import EARLY_S, GROWS_S, Comparison, Wager
+from rollguard.core.policy import Action, Compared, Gauge, Probes, Quantile, Ratio, Rule
+from rollguard.core.relative.comparison import EARLY_S, GROWS_S, Comparison
+from rollguard.core.relative.gauges import GaugeWager, value_of
+from rollguard.core.relative.wagers import Wager
 
 ODDS_MAX = 1e12
 HINT = math.log(5.0)
@@ -52,13 +54,12 @@ def _judged(
     comparison.since = (comparison.since or now) if won or log_odds >= HINT else None
     comparison.suspicious_at = (comparison.suspicious_at or now) if won or comparison.suspicious else None
     comparison.won_at = (comparison.won_at or now) if won else None
-    bad, of = _shown(wager)
-    words = _words(condition, wager, bad, of)
+    value, words = _words(condition, wager)
     finding = Finding(
         rule=finding.rule,
         state=RuleState.CLEAR,
         sentence=words,
-        value=bad / of if of else None,
+        value=value,
         limit=wager.bound.limit,
         baseline=wager.bound.baseline,
         bound_s=wager.bound.bound_s,
@@ -105,7 +106,7 @@ def _convicted(finding: Finding, comparison: Comparison, wager: Wager, evidence:
         return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=words)
     if comparison.rearmed:
         return _only_page(finding)
-    if wager.live is not None and not view.whole:
+    if (wager.live is not None or isinstance(wager, GaugeWager)) and not view.whole:
         why = "machines on the old image have not shown yet that it is the release"
         return _only_page(replace(finding, sentence=f"{finding.sentence}; {why}"))
     return finding
@@ -143,7 +144,7 @@ def _nothing(condition: Compared, evidence: Evidence) -> str:
 
 def _key(condition: Compared) -> str:
     match condition.of:
-        case Ratio(total=key) | Quantile(key=key) | Probes(signal=key):
+        case Ratio(total=key) | Quantile(key=key) | Probes(signal=key) | Gauge(key=key):
             return key
 
 
@@ -153,22 +154,26 @@ def _name(condition: Compared, wager: Wager | None) -> str:
             return f"{bad} / {total_key}"
         case Probes(signal=signal):
             return f"failed {signal}"
+        case Gauge(key=key):
+            return key
         case Quantile(key=key):
             bound_s = wager.bound.bound_s if wager is not None else None
             return f"{key} beyond {text.seconds(bound_s)}" if bound_s is not None else key
 
 
-def _shown(wager: Wager) -> tuple[float, float]:
-    counted = [total(stratum.new) for stratum in wager.strata]
-    return sum(bad for bad, _ in counted), sum(of for _, of in counted)
-
-
-def _words(condition: Compared, wager: Wager, bad: float, of: float) -> str:
-    bound = wager.bound
+def _words(condition: Compared, wager: Wager) -> tuple[float | None, str]:
+    """The value that is shown, and the sentence about it."""
+    bound, name = wager.bound, _name(condition, wager)
+    if isinstance(wager, GaugeWager):
+        newest = value_of(wager.strata[-1].new)
+        said = text.seconds(newest) if newest is not None else "not read"
+        tolerated = f"tolerated {text.seconds(bound.limit)} (baseline {text.seconds(bound.baseline)})"
+        return newest, f"{name} {said}, {tolerated}"
+    bad, of = (sum(column) for column in zip(*(total(stratum.new) for stratum in wager.strata), strict=True))
     span_s = wager.strata[-1].at - wager.strata[0].at + wager.strata[0].dt_s * wager.strata[0].gap
-    value = f"{text.percent(bad / of)} of {of:.0f}" if of else "no traffic"
+    shown = f"{text.percent(bad / of)} of {of:.0f}" if of else "no traffic"
     baseline = f"tolerated {text.percent(bound.limit)} (baseline {text.percent(bound.baseline)})"
     if isinstance(condition.of, Probes):
         baseline = f"tolerated {text.percent(bound.limit)}"
     lifted = f"; {bound.lifted}" if bound.lifted else ""
-    return f"{_name(condition, wager)} {value} in {text.seconds(span_s) or '0 s'}, {baseline}{lifted}"
+    return bad / of if of else None, f"{name} {shown} in {text.seconds(span_s) or '0 s'}, {baseline}{lifted}"
