@@ -105,9 +105,9 @@ class Fly:
         return writes
 
     def changes_of_the_guard(self, app: str) -> dict[str, int]:
-        """As ``writes_of_the_guard``, but for machines that were held for a moment to see whether they can be."""
+        """As ``writes_of_the_guard``, but for machines that were held, or not to be had, to see whether they can be."""
         writes = self.writes_of_the_guard(app)
-        return {kind: count for kind, count in writes.items() if kind not in {"lease", "lease_release"}}
+        return {kind: count for kind, count in writes.items() if kind not in {"lease", "lease_release", "refused"}}
 
     def digests(self, app: str) -> set[str]:
         return {machine["digest"] for machine in self.watch(app)["machines"]}

@@ -50,7 +50,7 @@ def test_a_drill_through_the_guard_is_planned_asked_told_and_remembered(two: Hom
         wrong = two.rollguard(*words, "--machine", "nobody")
         assert wrong.returncode == 1
         assert "held by machine: there is no managed machine nobody" in wrong.stdout
-        assert two.fly.writes_of_the_guard(two.app) == {}
+        assert two.fly.changes_of_the_guard(two.app) == {}
 
         done = two.rollguard(*words, typed="yes\n")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -97,7 +97,7 @@ def test_without_a_guard_the_same_hands_rehearse_under_the_journals_lock(two: Ho
     planned = two.rollguard(*words, "--config", str(two.policy), "--dry-run")
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert "note: no guard: no rule is judged meanwhile" in planned.stdout
-    assert two.fly.writes_of_the_guard(two.app) == {}
+    assert two.fly.changes_of_the_guard(two.app) == {}
     done = two.rollguard(*words, "--config", str(two.policy))
     assert done.returncode == 0, done.stdout + done.stderr
     assert two.fly.digests(two.app) == serving

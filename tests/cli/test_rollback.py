@@ -48,7 +48,7 @@ def test_a_rollback_through_the_guard_is_planned_asked_told_and_kept(own: Home) 
         there = own.rollguard("rollback", own.app, "2", "--reason", "slow", "--dry-run", "--output", "json")
         assert there.returncode == 1
         assert [r["name"] for r in json.loads(there.stdout)["refusals"]] == ["target already there"]
-        assert own.fly.writes_of_the_guard(own.app) == {}
+        assert own.fly.changes_of_the_guard(own.app) == {}
         assert kinds(own, GoalSet) == 0
 
         done = own.rollguard("rollback", own.app, "--reason", "slow", "--by", "ada", typed="yes\n")
@@ -82,7 +82,7 @@ def test_without_a_guard_the_same_hands_act_under_the_journals_lock(own: Home) -
     told = own.rollguard(*words)
     assert told.returncode == 2
     assert "no guard runs with" in told.stderr
-    assert own.fly.writes_of_the_guard(own.app) == {}
+    assert own.fly.changes_of_the_guard(own.app) == {}
     done = own.rollguard(*words, "--config", str(own.policy), "--output", "json")
     assert done.returncode == 0, done.stderr
     told_events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
@@ -105,7 +105,7 @@ def test_a_release_nobody_saw_run_needs_an_override_by_name(own: Home) -> None:
     chosen = own.rollguard(*words, "--dry-run", "--override", "target-not-proven")
     assert chosen.returncode == 0
     assert "note: target not proven" in chosen.stdout
-    assert own.fly.writes_of_the_guard(own.app) == {}
+    assert own.fly.changes_of_the_guard(own.app) == {}
     assert not own.data.exists(), "a dry run leaves nothing behind"
 
 
