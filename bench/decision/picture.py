@@ -9,9 +9,10 @@ from html import escape
 
 WIDTH, HEIGHT = 860, 520
 LEFT, RIGHT, TOP, BOTTOM = 70, 230, 40, 60
+LABEL_WIDTH, LABEL_HEIGHT = 60.0, 12.0
 COLOURS = ("#8a8f98", "#5b8dd6", "#c98a2b", "#a06cc5", "#4ba3a3", "#c0616b", "#2e9e5b")
 SHARE_MIN, SHARE_MAX = 0.0003, 1.0
-DELAY_MIN, DELAY_MAX = 40.0, 4000.0
+DELAY_MIN, DELAY_MAX = 20.0, 4000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,10 @@ class Curve:
 def draw(curves: Sequence[Curve]) -> str:
     """The picture. None of so many is drawn at the left edge, as an open circle."""
     body = [*_axes()]
+    labels: list[tuple[float, float]] = []
     for number, curve in enumerate(curves):
         body += _curve(curve, COLOURS[number % len(COLOURS)], bold=number == len(curves) - 1)
+        body += _labels(curve, labels)
         y = TOP + 18 + 22 * number
         x = WIDTH - RIGHT + 24
         colour = COLOURS[number % len(COLOURS)]
@@ -48,7 +51,8 @@ def draw(curves: Sequence[Curve]) -> str:
         weight = ' font-weight="bold"' if number == len(curves) - 1 else ""
         body.append(f'<text x="{x + 24}" y="{y}"{weight}>{escape(curve.name)}</text>')
     style = (
-        "text{font:12px sans-serif;fill:#57606a}.grid{stroke:#8c959f;stroke-opacity:.25}"
+        "text{font:12px sans-serif;fill:#57606a}.knob{font-size:10px;fill-opacity:.85}"
+        ".grid{stroke:#8c959f;stroke-opacity:.25}"
         "@media(prefers-color-scheme:dark){text{fill:#adbac7}}"
     )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
@@ -68,11 +72,18 @@ def _y(delay_s: float) -> float:
 
 def _axes() -> list[str]:
     found = []
-    for share, name in ((0.0003, "none"), (0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")):
+    for share, name in ((0.0003, "none seen"), (0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")):
         x = _x(share)
         found.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}"/>')
         found.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{name}</text>')
-    for delay_s, name in ((60, "1 min"), (120, "2 min"), (300, "5 min"), (600, "10 min"), (1800, "30 min")):
+    for delay_s, name in (
+        (30, "30 s"),
+        (60, "1 min"),
+        (120, "2 min"),
+        (300, "5 min"),
+        (600, "10 min"),
+        (1800, "30 min"),
+    ):
         y = _y(delay_s)
         found.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
         found.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>')
@@ -92,8 +103,16 @@ def _curve(curve: Curve, colour: str, *, bold: bool) -> list[str]:
         told = f"{curve.name} {point.label}: {point.false} of {point.healthy}, {point.delay_s:.0f} s"
         circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 if bold else 3.5}" fill="{fill}" stroke="{colour}"'
         found.append(f'{circle} stroke-width="{width}"><title>{escape(told)}</title></circle>')
-    for x, y, point in (places[0], places[-1]):
-        found.append(
-            f'<text x="{x + 7:.1f}" y="{y - 7:.1f}" fill-opacity=".8" font-size="10">{escape(point.label)}</text>'
-        )
+    return found
+
+
+def _labels(curve: Curve, taken: list[tuple[float, float]]) -> list[str]:
+    """The first and the last setting of the knob, each where no other label is yet."""
+    found = []
+    for point in dict.fromkeys((curve.points[0], curve.points[-1])):
+        x, y = _x(point.share) + 7, _y(point.delay_s) - 7
+        while any(abs(x - left) < LABEL_WIDTH and abs(y - base) < LABEL_HEIGHT for left, base in taken):
+            y += LABEL_HEIGHT
+        taken.append((x, y))
+        found.append(f'<text class="knob" x="{x:.1f}" y="{y:.1f}">{escape(point.label)}</text>')
     return found

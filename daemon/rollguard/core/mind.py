@@ -76,6 +76,9 @@ class Mind:
         if digests != digests_before or len(digests) > 1:
             self._whole_since = now if len(digests) > 1 or digests_before else self._whole_since
         self._note(*sightings(self.state, snapshot, older_than(firing_since(self.findings), before), now))
+        if (candidate := self.candidate) is not None:  # so that its first interval counts
+            evidence = self.evidence(candidate.digest, now)
+            self.relatives.arm(candidate.digest, evidence.baseline, evidence, now)
 
     def around(self, surroundings: Surroundings) -> None:
         """What is known of the world outside the app."""
