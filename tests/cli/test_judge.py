@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def app(seconds: float = 1200.0, before: dict[str, Any] | None = None, **after: 
     yield {"type": "end", "run": "a"}
 
 
-def replies(lines: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+def replies(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     runs = Runs(DEFAULT, BARE)
     said = [runs.answer(json.dumps(line)) for line in lines]
     return [json.loads(reply) for reply in said if reply is not None]
@@ -85,9 +86,9 @@ def test_a_healthy_release_is_ok_and_before_it_there_is_nothing_to_judge() -> No
 @pytest.mark.parametrize(
     "after, signal, within_s",
     [
-        ({"err": 150}, "errors", 60),
+        ({"err": 150}, "errors", 45),
         ({"err": 15}, "errors", 90),
-        ({"probe_ok": 0, "probe_fail": 3, "scrape": False, "req": None, "err": None, "hist": None}, "probes", 60),
+        ({"probe_ok": 0, "probe_fail": 3, "scrape": False, "req": None, "err": None, "hist": None}, "probes", 45),
         ({"hist": [0, 0, 0, 0, 20, 130, 130, 15, 5, 0, 0, 0]}, "latency", 135),
     ],
 )
@@ -112,7 +113,7 @@ def test_nothing_is_rolled_back_while_the_control_fails() -> None:
 
 
 def test_silence_is_no_data() -> None:
-    silent = {"scrape": False, "req": None, "err": None, "hist": None, "probe_ok": 0}
+    silent: dict[str, Any] = {"scrape": False, "req": None, "err": None, "hist": None, "probe_ok": 0}
     found = replies(app(**silent))
     assert first("no_data", found) is not None
     assert first("rollback", found) is None
@@ -153,6 +154,13 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"probe_fail": -1}, "probe counts that cannot be"),
     ({"control_fail": 1e9}, "probe counts that cannot be"),
     ({"scrape": "yes"}, "scrape is neither true nor false"),
+    ({"probe_ok": 0.5, "probe_fail": 0.5}, "probe counts that cannot be"),
+    ({"control_fail": 4}, "more control probes failed than there were"),
+    ({"hist": [0] * 11 + [1e9]}, "more times than requests"),
+    ({"hist": None}, "no histogram"),
+    ({"t": 86400.0 * 3}, "time goes on by more than a day"),
+    ({"t": -1.7e9}, "t is no time"),
+    ({"t": math.nan}, "t is no time"),
     ({"run": "other"}, "a run that was not started"),
 ]
 
@@ -176,6 +184,53 @@ def test_a_layout_that_changes_is_evidence_of_nothing() -> None:
     """Everything moves into other buckets because there are others: that is no slowness."""
     bad = start(le_ms=[5, 3, 1])
     assert replies([bad, sample(0.0)])[0]["gap"] == "a run that was not started"
+
+
+def caught(lines: list[dict[str, Any]]) -> float | None:
+    return first("rollback", replies(lines))
+
+
+def test_one_absurd_time_does_not_end_a_run() -> None:
+    sound = list(app(120.0, err=150))
+    where = sound.index(release()) + 1
+    assert caught([*sound[:where], sample(1e8), *sound[where:]]) == caught(sound) is not None
+
+
+def test_a_release_told_of_early_begins_when_its_time_comes() -> None:
+    sound = [line for line in app(120.0, err=150) if line != release()]
+    early = [*sound[:470], release(), *sound[470:]]
+    found = replies(early)
+    assert {r["verdict"] for r in found if r["t"] < 0} == {"learning"}
+    assert "still to come" in next(r["gap"] for r in found if r["t"] == -15.0)
+    assert caught(early) == caught(list(app(120.0, err=150)))
+
+
+def test_an_absurd_release_hides_no_real_one() -> None:
+    sound = list(app(120.0, err=150))
+    where = sound.index(release())
+    found = replies([*sound[:where], release(1e8, version="v9"), *sound[where:]])
+    assert first("rollback", found) == caught(sound)
+    assert "too far ahead" in next(r["gap"] for r in found if "gap" in r)
+
+
+@pytest.mark.parametrize("wrong", [{"protocol": 2}, {"dt": 5e-324}, {"dt": 0}, {"dt": math.inf}, {"dt": None}])
+def test_a_start_that_cannot_be_starts_nothing(wrong: dict[str, Any]) -> None:
+    assert replies([start(**wrong), sample(0.0)])[0]["gap"] == "a run that was not started"
+
+
+def test_a_number_of_five_thousand_digits_has_a_reply_like_any_other() -> None:
+    runs = Runs(DEFAULT)
+    runs.answer(json.dumps(start()))
+    reply = runs.answer(json.dumps(sample(0.0)).replace("300", "9" * 5000))
+    assert reply is not None
+    assert "counts that cannot be" in json.loads(reply)["gap"]
+
+
+def test_replies_are_json_whatever_number_was_said() -> None:
+    runs = Runs(DEFAULT)
+    reply = runs.answer(json.dumps(sample(math.nan)))
+    assert reply is not None
+    assert json.loads(reply, parse_constant=pytest.fail)["t"] is None
 
 
 numbers = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.lists(st.integers()))
@@ -271,6 +326,28 @@ def test_a_line_that_is_no_json_is_said_and_the_others_are_answered() -> None:
     assert done.returncode == 1
     assert "not JSON" in done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_the_end_of_a_line_too_long_to_read_is_no_line_of_its_own() -> None:
+    text = "\n".join([json.dumps(start()), "x" * (2 << 20) + json.dumps(sample(0.0)), json.dumps(sample(15.0))])
+    command = [sys.executable, "-m", "rollguard", "judge"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert [json.loads(line)["t"] for line in done.stdout.splitlines()] == [15.0]
+
+
+def test_a_policy_of_which_nothing_can_be_judged_is_refused(tmp_path: Path) -> None:
+    """Else it would say ok for ever."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "version: 1\ntarget: {name: app, platform: fly, app: app, token_env: FLY_API_TOKEN}\nmode: enforce\n"
+        "signals:\n  machines: {platform: {}, every: 15s}\n"
+        "rules:\n  - {name: crash, signal: machines, crashed: 2 in 5m, then: rollback}\n"
+    )
+    command = [sys.executable, "-m", "rollguard", "judge", str(path)]
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "rule crash" in done.stderr
 
 
 def test_equal_lines_get_equal_replies() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from rollguard.cli.parser import DONE, PROBLEM, Parser, complain
+from rollguard.cli.parser import DONE, PROBLEM, USAGE, Parser, complain
 from rollguard.core.mapping import feed
 from rollguard.core.samples import NotJson, Runs
 
@@ -24,11 +24,11 @@ something of the sample could not be. Of a policy, requests feed the total of ea
 histogram each quantile, probes each rule about failing probes, p95_ms each value with p95 in its name; other rules are
 left out, and standard error says which. Without a policy: errors, latency and probes compared with what was before;
 latency by the histogram, or by p95_ms in a run whose first scrape has that and no histogram.
-Exit codes: 0 done, 1 a line was no JSON object."""
+Exit codes: 0 done, 1 a line was no JSON object, 2 nothing of the policy can be judged."""
 
 
 def judge(argv: Sequence[str], about: str) -> int:
-    """0 done, 1 a line was no JSON object, 2 a policy that cannot be obeyed."""
+    """0 done, 1 a line was no JSON object, 2 a policy that cannot be obeyed or judged by."""
     from rollguard.config.loader import load_policy
 
     parser = Parser("judge", about, EPILOG)
@@ -36,8 +36,12 @@ def judge(argv: Sequence[str], about: str) -> int:
     args = parser.read(argv)
     policy = load_policy(args.policy or _built_in("judge.yaml"), os.environ)
     bare = load_policy(_built_in("judge_gauge.yaml"), os.environ) if args.policy is None else None
-    for why in feed(policy, USUAL_DT_S).left_out:
+    fed = feed(policy, USUAL_DT_S)
+    for why in fed.left_out:
         complain(f"rollguard judge: {why}: left out")
+    if not fed.policy.rules:
+        complain("rollguard judge: no rule of the policy can be judged by protocol 1")
+        return USAGE
     return _talk(Runs(policy, bare))
 
 
@@ -47,14 +51,17 @@ def _built_in(name: str) -> Path:
 
 def _talk(runs: Runs) -> int:
     """Reply to what has come before waiting for more: whoever asks may wait for each reply."""
-    code, rest, out = DONE, b"", sys.stdout
-    while chunk := os.read(sys.stdin.fileno(), CHUNK):
+    code, rest, skipping, out = DONE, b"", False, sys.stdout
+    while chunk := os.read(0, CHUNK):
+        if skipping:
+            _, end, chunk = chunk.partition(b"\n")
+            skipping = not end
         *lines, rest = (rest + chunk).split(b"\n")
         code = max(code, _reply(runs, lines))
         out.flush()
-        if len(rest) > LINE_MAX:
+        if len(rest) > LINE_MAX:  # nothing of it, to its very end, is a line of its own
             complain("rollguard judge: a line without an end: left out")
-            rest, code = b"", PROBLEM
+            rest, code, skipping = b"", PROBLEM, True
     code = max(code, _reply(runs, [rest] if rest.strip() else []))
     out.flush()
     return code

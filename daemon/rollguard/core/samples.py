@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -25,9 +26,15 @@ NOON = 1.7e9
 """Where second 0 of a run lies: instants must be positive."""
 LIVED_S = 86400.0
 """For so long the first release is taken to have run before the first sample."""
-DT_S_MAX, BOUNDS_MAX, PROBES_MAX = 3600.0, 200, 1000
+PROTOCOL = 1
+DT_S_MIN, DT_S_MAX, BOUNDS_MAX, PROBES_MAX = 0.01, 3600.0, 200, 1000
+T_S_MAX, JUMP_S_MAX = 1e9, 86400.0
+"""Times are within so many seconds of 0, and go on by a day at most: one absurd time must not end a run."""
+WAITING_MAX = 16
 COUNT_MAX = 1e12
 TEXT_MAX = 200
+MORE_TIMES, MORE = 2.0, 10.0
+"""What an app counts while it is scraped may be in one counter and not yet in the other, but not so much."""
 WELL = Surroundings(control=(Address(name="control"),))
 CUT_OFF = Surroundings(control=(Address(name="control", failures=FAILURES, down_since=0.0, down_until=0.0),))
 
@@ -51,6 +58,8 @@ class _Run:
     released: bool = False
     verdict: str = "learning"
     gap: str = ""
+    waiting: list[tuple[float, str]] = field(default_factory=list)
+    """Releases that were told of and are not there before a sample's time has come that far."""
     chosen: bool = False
     """Whether it is known by which policy."""
 
@@ -70,7 +79,7 @@ class Runs:
     def answer(self, line: str) -> str | None:
         """The reply to a ``sample`` line, None for any other. Raises ``NotJson``."""
         try:
-            said = json.loads(line)
+            said = _parsed(line)
         except (ValueError, RecursionError) as error:
             raise NotJson(f"not JSON: {error}") from None
         if not isinstance(said, dict):
@@ -90,7 +99,9 @@ class Runs:
         dt_s, bounds = _number(said.get("dt"), DT_S_MAX), said.get("le_ms")
         edges = [_number(b, COUNT_MAX) for b in bounds] if isinstance(bounds, list) else []
         rising = [b / 1000 for b in edges if b is not None]
-        if not dt_s or len(rising) != len(edges) or len(rising) > BOUNDS_MAX or rising != sorted(set(rising)):
+        if said.get("protocol", PROTOCOL) != PROTOCOL or dt_s is None or dt_s < DT_S_MIN:
+            return None
+        if len(rising) != len(edges) or len(rising) > BOUNDS_MAX or rising != sorted(set(rising)):
             return None
         fed = self._feed(self._policy, dt_s)
         return _Run(str(said.get("run")), dt_s, (*rising, math.inf), fed, chosen=self._bare is None)
@@ -113,27 +124,22 @@ class Runs:
             run.fed, run.mind = self._feed(self._bare, run.dt_s), None
 
     def _released(self, said: Mapping[str, Any]) -> None:
-        run, t = self._run, _number(said.get("t"), COUNT_MAX, least=-COUNT_MAX)
-        if run is None or str(said.get("run")) != run.name or t is None:
+        run, t = self._run, _number(said.get("t"), T_S_MAX, least=-T_S_MAX)
+        if run is None or str(said.get("run")) != run.name:
             return
-        at = NOON + t
-        if run.at is not None and at < run.at:
+        at = NOON + t if t is not None else math.nan
+        if t is None:
+            run.gap = "a release at no time"
+        elif run.at is not None and at < run.at:
             run.gap = "a release in the past"
-            return
-        name = str(said.get("version"))[:TEXT_MAX]
-        known = run.seen.get(name)
-        if known is not None:
-            run.gap = f"release {name!r} returned"
-        run.version = known if known is not None else len(run.seen) + 2
-        if len(run.seen) < PROBES_MAX:
-            run.seen[name] = run.version
-        run.released, run.since = True, at
-        if run.mind is not None:
-            run.mind.see(_snapshot(at, run.version, run.since))
+        elif (run.at is not None and at - run.at > JUMP_S_MAX) or len(run.waiting) >= WAITING_MAX:
+            run.gap = "a release too far ahead"
+        else:
+            insort(run.waiting, (at, str(said.get("version"))[:TEXT_MAX]), key=lambda one: one[0])
 
     def _sample(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        reply: dict[str, Any] = {"run": said.get("run"), "t": said.get("t"), "verdict": "learning"}
-        run, t = self._run, _number(said.get("t"), COUNT_MAX, least=-COUNT_MAX)
+        reply: dict[str, Any] = {"run": said.get("run"), "t": _echo(said.get("t")), "verdict": "learning"}
+        run, t = self._run, _number(said.get("t"), T_S_MAX, least=-T_S_MAX)
         if run is None or str(said.get("run")) != run.name:
             return reply | {"gap": "a run that was not started"}
         if t is None:
@@ -141,8 +147,14 @@ class Runs:
         at = NOON + t
         if run.at is not None and at <= run.at:
             return reply | {"verdict": run.verdict, "gap": "time does not go on"}
+        if run.at is not None and at - run.at > JUMP_S_MAX:
+            return reply | {"verdict": run.verdict, "gap": "time goes on by more than a day"}
         run.at = at
         self._choose(run, said)
+        while run.waiting and run.waiting[0][0] < at:
+            _release(run, *run.waiting.pop(0))
+        if run.waiting:
+            run.gap = run.gap or "a release is still to come"
         mind, gaps = self._mind(run, at), [run.gap] if run.gap else []
         run.gap = ""
         gaps += _probes(run, mind, said, at) + _scrape(run, mind, said, at) + _gauge(run, mind, said, at)
@@ -157,6 +169,19 @@ class Runs:
             run.since = run.since or at - run.dt_s - LIVED_S
         run.mind.see(_snapshot(at, run.version, run.since))
         return run.mind
+
+
+def _release(run: _Run, at: float, name: str) -> None:
+    """From now on the machine runs that version."""
+    known = run.seen.get(name)
+    if known is not None:
+        run.gap = f"release {name!r} returned"
+    run.version = known if known is not None else len(run.seen) + 2
+    if len(run.seen) < PROBES_MAX:
+        run.seen[name] = run.version
+    run.released, run.since = True, at
+    if run.mind is not None:
+        run.mind.see(_snapshot(at, run.version, run.since))
 
 
 def _snapshot(at: float, version: int, since: float) -> Snapshot:
@@ -184,7 +209,7 @@ def _snapshot(at: float, version: int, since: float) -> Snapshot:
 def _probes(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[str]:
     names = ("probe_ok", "probe_fail", "control_fail")
     passed, failed, control = (_number(said.get(name, 0), PROBES_MAX) for name in names)
-    if passed is None or failed is None or control is None:
+    if passed is None or failed is None or control is None or passed % 1 or failed % 1:
         return ["probe counts that cannot be"]
     count = int(passed + failed)
     mind.around(CUT_OFF if count and 2 * control > count else WELL)
@@ -193,7 +218,8 @@ def _probes(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[s
         times = [at - step_s * (count - 1 - n) for n in range(count)]
         for key in run.fed.probes:
             mind.read(key, [_probe(key, when, ok=n >= failed) for n, when in enumerate(times)])
-    return []
+    # Frozen all the same: what cannot be makes nobody act.
+    return ["more control probes failed than there were"] if count and control > count else []
 
 
 def _probe(key: str, at: float, *, ok: bool) -> Reading:
@@ -215,8 +241,12 @@ def _scrape(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[s
     if requests is None or errors is None or errors > requests:
         gaps.append("counts that cannot be")
         requests = errors = None
-    if counted is None and said.get("hist") is not None:
-        gaps.append("a histogram that cannot be")
+    wants = any(kind == "times" for _, _, keys in run.fed.counts for _, kind in keys)
+    if counted is None and (wants or said.get("hist") is not None):
+        gaps.append("a histogram that cannot be" if said.get("hist") is not None else "no histogram")
+    if counted is not None and requests is not None and sum(counted) > MORE_TIMES * requests + MORE:
+        gaps.append("more times than requests")
+        counted = None
     buckets = tuple(zip(run.bounds, accumulate(counted), strict=True)) if counted is not None else ()
     values = {"total": requests, "bad": errors, "times": buckets[-1][1] if buckets else None}
     for signal, subject, keys in run.fed.counts:
@@ -247,6 +277,21 @@ def _gauge(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[st
     for signal, key in run.fed.gauges:
         mind.read(signal, [Reading(key=key, subject=ONE, at=at, value=p95_ms / 1000)])
     return []
+
+
+def _parsed(line: str) -> Any:
+    """Numbers of more digits than Python reads as integers are read as infinite ones."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(line, parse_int=float)
+
+
+def _echo(value: Any) -> Any:
+    """The same, but for numbers that JSON has not."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: Any, most: float, *, least: float = 0.0) -> float | None:

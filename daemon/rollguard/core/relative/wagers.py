@@ -20,6 +20,7 @@ SEVERE_N, SEVERE = 4.0, 0.35
 """So many requests and such a part of them failing are no cold start."""
 STRATA_KEPT = 5
 """Over so many intervals a single sick machine is looked for."""
+SURELY_Z = 1.65
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ class Wager:
         worst = max(by_machine, key=lambda m: by_machine[m][0] - limit * by_machine[m][1])
         bad = sum(row[0] for m, row in by_machine.items() if m != worst)
         of = sum(row[1] for m, row in by_machine.items() if m != worst)
-        return (worst,) if of * limit >= 1.0 and bad <= limit * of else ()
+        # Looked at after every scrape: the rest must be surely beyond the bound before it counts as bad as well.
+        return (worst,) if of * limit >= 1.0 and lower(bad, of, SURELY_Z) <= limit else ()
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON values."""
