@@ -160,7 +160,7 @@ async def test_without_a_release_number_a_command_that_takes_one_is_refused(tmp_
 
 
 async def test_told_to_stop_it_may_tidy_up(tmp_path: Path) -> None:
-    tidy = "def end(*_): print('tidy', flush=True); sys.exit(7)\nsignal.signal(signal.SIGTERM, end)\n"
+    tidy = "def end(*_): os.write(1, b'tidy'); sys.exit(7)\nsignal.signal(signal.SIGTERM, end)\n"
     delegate = told(tmp_path, tidy + FOR_EVER)
     begun = await delegate.begin(ORDER)
     await pid_of(delegate)
