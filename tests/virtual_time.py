@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,9 +19,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     Not for real sockets, threads or other processes: the clock would outrun them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selector: Callable[[VirtualTimeLoop], JumpingSelector] | None = None) -> None:
         self.now_s = 0.0
-        super().__init__(JumpingSelector(self))
+        super().__init__((selector or JumpingSelector)(self))
 
     def time(self) -> float:
         return self.now_s
@@ -36,11 +36,15 @@ class JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         busy = timeout is not None and timeout <= 0  # callbacks wait to be called: nobody outside need be heard yet
-        ready = [] if busy else super().select(0)
+        ready = [] if busy else self.heard()
         if not ready:
             assert timeout is not None, "stuck: every task is waiting, and no timer will wake one"
             self.loop.now_s = max(self.loop.now_s + timeout, math.nextafter(self.loop.now_s, math.inf))
         return ready
+
+    def heard(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Who outside the loop has something for it."""
+        return super().select(0)
 
 
 def wall_clock() -> float:
@@ -48,7 +52,7 @@ def wall_clock() -> float:
     return EPOCH + asyncio.get_running_loop().time()
 
 
-def run(scenario: Coroutine[Any, Any, T]) -> T:
+def run(scenario: Coroutine[Any, Any, T], loop: Callable[[], VirtualTimeLoop] = VirtualTimeLoop) -> T:
     """Live through a scenario in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(scenario)

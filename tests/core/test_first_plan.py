@@ -9,7 +9,7 @@ import pytest
 
 from rollguard.core.executors import Flyctl
 from rollguard.core.finding import Blame
-from rollguard.core.first_plan import ENOUGH, HOPELESS, Plan, longest_s, plan_first, plan_if_asked
+from rollguard.core.first_plan import ENOUGH, HOPELESS, Plan, Planner, longest_s, plan_first
 from rollguard.core.judging import Evidence
 from rollguard.core.policy import Action, Compared, Policy, Quantile, Ratio, Rollback, Rule, Threshold
 from tests.builders import NOON, a_finding, a_policy, a_rule, a_view, bucketed, counted, evidence, readings
@@ -124,8 +124,31 @@ def test_nothing_is_planned_that_nobody_asks_for() -> None:
         ((a_finding(), a_finding(side_by_side=True)), policy(ERRORS)),
         ((a_finding(),), policy(ERRORS, executor=Flyctl())),
     ):
-        assert plan_if_asked(rules, findings, never, NOON) is None
-    assert plan_if_asked(policy(ERRORS), (a_finding(),), lambda: failing(3.0), NOON) is not None
+        assert Planner().plan(rules, findings, never, NOON) is None
+    assert Planner().plan(policy(ERRORS), (a_finding(),), lambda: failing(3.0), NOON) is not None
+
+
+def test_a_plan_stands_until_something_is_read_or_found() -> None:
+    seen, planner = failing(3.0), Planner()
+    rules, found = seen.policy, (a_finding(),)
+    plan = planner.plan(rules, found, lambda: seen, NOON)
+    assert planner.plan(rules, (a_finding(),), lambda: replace(seen, view=replace(seen.view)), NOON + 1) is plan
+    assert planner.plan(rules, (a_finding(sentence="otherwise"),), lambda: seen, NOON + 1) is not plan
+    plan = planner.plan(rules, found, lambda: seen, NOON + 2)
+    for key, count in (("traffic.requests", 75.0), ("traffic.errors", 30.0)):
+        seen.windows.add(counted(key, [count], until=NOON + 15))
+    worse = planner.plan(rules, found, lambda: seen, NOON + 15)
+    assert worse == plan_first(found, seen, NOON + 15)
+    assert worse != plan
+
+
+def test_what_was_read_ahead_of_the_clock_is_planned_with_when_it_is_due() -> None:
+    seen, planner = failing(3.0), Planner()
+    for key, count in (("traffic.requests", 75.0), ("traffic.errors", 30.0)):
+        seen.windows.add(counted(key, [count], until=NOON + 15))
+    early = planner.plan(seen.policy, (a_finding(),), lambda: seen, NOON)
+    assert early == plan_first((a_finding(),), seen, NOON)
+    assert planner.plan(seen.policy, (a_finding(),), lambda: seen, NOON + 15) != early
 
 
 def test_impossible_numbers_plan_nothing() -> None:

@@ -10,11 +10,12 @@ from unittest import mock
 
 import pytest
 
+from rollguard.core import confirm
 from rollguard.core import events as ev
 from rollguard.core import judge as judging
 from rollguard.core.baseline import Baseline, Block, Share, Times, measure_of
 from rollguard.core.budgets import ByLabel, ByRegion
-from rollguard.core.finding import RuleState
+from rollguard.core.finding import RuleState, Trigger
 from rollguard.core.fleet import View
 from rollguard.core.judge import Judge, judge_all
 from rollguard.core.judging import Evidence
@@ -233,8 +234,27 @@ def test_where_nothing_is_read_nothing_is_judged_anew() -> None:
     assert a_quiet_minute(Judge(), *rows, policy=policy) == len(policy.rules)
 
 
-def test_a_rule_that_fires_is_judged_every_time_since_its_words_have_times_in_them() -> None:
-    assert a_quiet_minute(Judge(), readings("fail fail fail"), policy=a_policy()) == 60
+def test_probes_that_fail_are_judged_once_for_what_was_read_of_them() -> None:
+    assert a_quiet_minute(Judge(), readings("fail fail fail"), policy=a_policy()) == 1
+
+
+def test_an_app_that_is_down_is_judged_every_time_for_it_may_be_another_release_at_the_next_look() -> None:
+    """See ``confirm.down``: nothing is read between the two, but the platform was looked at."""
+    rows = [readings("ok fail", subject=subject) for subject in ("m1", EDGE)]
+    again = [
+        readings("fail fail fail fail fail", every=1.0, key=confirm.again("health"), subject=subject)
+        for subject in ("m1", EDGE)
+    ]
+    found, judge = evidence(*rows, *again, policy=a_policy()), Judge()
+    unseen = judge.judge_all(replace(found, looked_at=NOON - 60), NOON)
+    seen = judge.judge_all(replace(found, looked_at=NOON), NOON + 0.1)
+    assert unseen[0].trigger is not Trigger.HARD_DOWN
+    assert seen[0].trigger is Trigger.HARD_DOWN
+
+
+def test_a_share_that_is_too_high_is_judged_every_time_since_its_words_have_times_in_them() -> None:
+    rows = counted("traffic.requests", [100, 100]), counted("traffic.errors", [50, 50])
+    assert a_quiet_minute(Judge(), *rows, policy=a_policy(a_rule(ERRORS))) == 60
 
 
 def test_probes_between_two_pages_of_a_counter_do_not_have_it_judged_anew() -> None:

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+import pytest
+
 from rollguard.adapters.journal.memory import MemoryJournal
 from rollguard.core.events import TickFailed
 from rollguard.core.model import EDGE, Reading, Snapshot
 from rollguard.engine.record import Record
 from rollguard.engine.supervise import polls
-from rollguard.engine.watch import Watch
+from rollguard.engine.watch import AT_ONCE_S, Watch
 from rollguard.ports import Clock, Fleet, Platform, Vitals
 from tests.builders import a_machine, a_policy, a_snapshot
 from tests.loop_clock import LoopClock
@@ -78,5 +80,38 @@ def test_what_a_failing_source_says_is_written_down_on_one_harmless_line() -> No
         (failed,) = [e.event for e in await record.open() if isinstance(e.event, TickFailed)]
         assert failed.error.startswith("ValueError: [31mred xxx")
         assert len(failed.error) <= 500
+
+    run(scenario())
+
+
+class Failing:
+    """An app that answers well until it is told to fail."""
+
+    name, every_s = "health", 5.0
+    fails = False
+
+    async def read(self, fleet: Fleet, clock: Clock) -> Sequence[Reading]:
+        return [Reading("health", EDGE, clock.now(), value=float(not self.fails))]
+
+
+def test_a_failure_is_judged_at_once_and_what_follows_it_closely_together_with_it() -> None:
+    async def scenario() -> None:
+        watch, record = a_watch(Answering(a_snapshot(at=EPOCH)), [])
+        await watch.look()
+        source, loop = Failing(), asyncio.get_running_loop()
+        polling = asyncio.create_task(lives(watch, record, source, 60))
+        began = loop.time()
+        await watch.pause_unless_failing(1.0)
+        assert loop.time() - began == pytest.approx(1.0)  # all is well
+        source.fails = True
+        await watch.pause_unless_failing(30.0)
+        assert loop.time() - began == pytest.approx(5.0)  # the next round
+        await watch.pause_unless_failing(30.0)
+        assert loop.time() - began == pytest.approx(6.0)  # asked again a second later
+        await asyncio.sleep(3.0)
+        await watch.pause_unless_failing(30.0)  # it failed during the tick
+        assert loop.time() - began == pytest.approx(9.0 + AT_ONCE_S)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
 
     run(scenario())

@@ -50,9 +50,9 @@ def test_a_yes_that_was_overtaken_by_a_pause_in_the_same_goal_begins_no_second_o
 
     async def story(shop: Shop) -> None:
         await asked(shop)
-        first = asyncio.ensure_future(shop.consent.approve("ann", "agreed"))
-        second = asyncio.ensure_future(shop.consent.approve("bob", "agreed"))
+        both = {asyncio.ensure_future(shop.consent.approve(name, "agreed")) for name in ("ann", "bob")}
         shop.trouble.on("image", skip=1, late_s=8.0)
+        (first,), (second,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         await first
         await shop.acts.pause("eve", "stop")
         await shop.until(lambda: shop.guard.record.state.goal is None, for_s=60)

@@ -30,20 +30,28 @@ from rollguard.core.model import EDGE, GapKind, Reading
 from rollguard.core.policy import Condition, Crashed, Failing, Rule, Threshold
 from rollguard.core.signals import Scope, Signal
 
+Ask = Callable[[str, float], Answer]
+"""What a subject says, heard since then."""
+
 
 def failing(rule: Rule, condition: Failing, evidence: Evidence, now: float) -> Finding:
     """Probes that fail k in a row, or k of n, on enough of the cohort's machines or at the edge."""
     signal = evidence.policy.signal(condition.signal)
-    ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
+    ask: Ask = lambda subject, since: _probe_answer(condition, signal, evidence, subject, since, now)
     finding = _by_quorum(rule, evidence, signal, ask, now)
     if finding.firing and finding.blame is Blame.RELEASE and _hard_down(evidence, signal, ask):
-        return replace(finding, trigger=Trigger.HARD_DOWN)
+        edge = ask(EDGE, evidence.view.whole_since).until if has_edge(signal) else math.inf
+        return replace(finding, trigger=Trigger.HARD_DOWN, holds_until=min(finding.holds_until, edge))
     seen = finding.firing or finding.state is RuleState.PENDING
     down = confirm.down(condition, signal, evidence, now) if seen else None
-    return finding if down is None else _down(rule, down, evidence, ask)
+    if down is None:
+        return finding
+    if evidence.looked_at < down.since:  # it may be another release that came just now: the next look tells
+        return replace(finding, holds_until=-math.inf)
+    return _down(rule, down, evidence, ask)
 
 
-def _down(rule: Rule, down: confirm.Down, evidence: Evidence, ask: Callable[[str, float], Answer]) -> Finding:
+def _down(rule: Rule, down: confirm.Down, evidence: Evidence, ask: Ask) -> Finding:
     """Nobody is served, as everybody who was asked every second says."""
     condition, members = rule.condition, evidence.view.serving
     assert isinstance(condition, Failing)
@@ -77,14 +85,21 @@ def _probe_answer(
     if not failed:
         return Answer(subject=subject, say=Say.WELL, value=0.0, until=fresh_until(newest.at, signal))
     say = Say.BREACH if len(failed) >= condition.k else Say.SOON
-    return Answer(subject=subject, say=say, value=float(len(failed)), since=failed[-1].at, detail=failed[0].detail)
+    return Answer(
+        subject=subject,
+        say=say,
+        value=float(len(failed)),
+        since=failed[-1].at,
+        detail=failed[0].detail,
+        until=fresh_until(newest.at, signal),
+    )
 
 
 def _failed(reading: Reading) -> bool:
     return reading.value == 0.0
 
 
-def _hard_down(evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer]) -> bool:
+def _hard_down(evidence: Evidence, signal: Signal, ask: Ask) -> bool:
     """Nobody is served: the newest probe of every machine failed, and so did the edge's; or the edge's fail, and no
     machine is in routing.
 
@@ -138,7 +153,8 @@ def threshold_answer(
         return Answer(subject=subject, say=Say.WELL, value=newest.value, until=fresh_until(newest.at, signal))
     held_s = run[0].at - run[-1].at
     say = Say.BREACH if held_s >= condition.for_s else Say.SOON
-    return Answer(subject=subject, say=say, value=run[0].value, since=run[-1].at)
+    until = fresh_until(newest.at, signal)
+    return Answer(subject=subject, say=say, value=run[0].value, since=run[-1].at, until=until)
 
 
 def _fresh(newest: Reading | None, signal: Signal, since: float, now: float) -> bool:
@@ -146,9 +162,7 @@ def _fresh(newest: Reading | None, signal: Signal, since: float, now: float) -> 
     return now - (since if newest is None else newest.at) <= stale_after_s(signal)
 
 
-def _by_quorum(
-    rule: Rule, evidence: Evidence, signal: Signal, ask: Callable[[str, float], Answer], now: float
-) -> Finding:
+def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Ask, now: float) -> Finding:
     view, condition = evidence.view, rule.condition
     assert isinstance(condition, Failing | Threshold)
     of_machines = Scope.MACHINE in scopes_of(signal)
@@ -158,6 +172,9 @@ def _by_quorum(
     breaching = [a for a in answers if a.say is Say.BREACH]
     need = quorum(rule, view, len(members))
     limit = getattr(condition, "limit", None)
+    others = [ask(t.machine, t.since) for t in view.others if t.started] if members and len(breaching) >= need else []
+    asked = [*answers, *([edge] if edge is not None else [])]
+    holds_until = min((a.until for a in (*asked, *others)), default=-math.inf)
 
     def finding(
         state: RuleState, sentence: str, blame: Blame = Blame.RELEASE, who: Sequence[Answer] = (), agree: int = 1
@@ -174,10 +191,10 @@ def _by_quorum(
             since=times[min(agree, len(times)) - 1]
             if times
             else None,  # one that failed long before is one sick machine
+            holds_until=holds_until,
         )
 
     if members and len(breaching) >= need:
-        others = [ask(t.machine, t.since) for t in view.others if t.started]
         alike = sum(a.say is Say.BREACH for a in others)
         if others and alike * len(members) >= len(breaching) * len(others):
             words = _words(condition, breaching)
@@ -202,7 +219,6 @@ def _by_quorum(
         names = text.listing([a.subject for a in breaching])
         sentence = f"machine {names}, not the release: {_words(condition, breaching)} ({_of(breaching, members)})"
         return finding(RuleState.FIRING, sentence, Blame.MACHINE, breaching)
-    asked = [*answers, *([edge] if edge is not None else [])]
     youngest = max([evidence.alive_since, *(t.since for t in view.cohort)])
     if not asked and view.asleep:
         return finding(RuleState.CLEAR, f"every machine of the release sleeps: {signal.name} was not asked")
@@ -219,7 +235,7 @@ def _by_quorum(
     well = [a for a in asked if a.say is Say.WELL]
     quiet = next((a.detail for a in asked if a.say is Say.QUIET), "no answer")
     clear = finding(RuleState.CLEAR, f"well on {len(well)} of {len(asked)}" if well else quiet, who=well)
-    return replace(clear, machines=(), holds_until=min(a.until for a in asked))
+    return replace(clear, machines=())
 
 
 def _by_chance(condition: Failing | Threshold, edge: Answer, sick_share: float, signal: Signal) -> bool:

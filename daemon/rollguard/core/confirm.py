@@ -147,8 +147,8 @@ def down(condition: Failing, signal: Signal, evidence: Evidence, now: float) -> 
     probes that overlap or follow within ``APART_S_MAX``. Only where every machine runs the release.
 
     A machine that never answered well in its present life may still be starting: it counts only if what fails is the
-    app's own answer. Who runs what must have been looked at since it began: it may be another release that came just
-    now. In a fleet too large to ask everybody, the newest usual probe of all others must have failed too.
+    app's own answer. In a fleet too large to ask everybody, the newest usual probe of all others must have failed too.
+    It proves something of the release only once the platform was looked at since then: another one may just have come.
     """
     view = evidence.view
     if not asks_again(evidence.policy, signal.name) or not view.whole or not view.serving:
@@ -168,8 +168,7 @@ def down(condition: Failing, signal: Signal, evidence: Evidence, now: float) -> 
         if run.gateway and not (subject == EDGE and lives) and not _was_well(evidence, signal, subject, since):
             return None
         runs[subject] = run
-    found = Down(edge=runs.pop(EDGE, None), machines=runs) if runs else None
-    return found if found is not None and evidence.looked_at >= found.since else None
+    return Down(edge=runs.pop(EDGE, None), machines=runs) if runs else None
 
 
 def _lasts_s(signal: Signal) -> float:

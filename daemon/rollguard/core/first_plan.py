@@ -14,7 +14,7 @@ from rollguard.core.executors import Machines
 from rollguard.core.finding import Blame, Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.policy import Action, Compared, Policy, Quantile, Ratio, Rule, Threshold
-from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of, key_of
+from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of, key_of, keys_of
 
 HOPELESS, ENOUGH = 10.0, 75.0
 """So many bad events on one machine: fewer almost surely end in "cannot tell", so many decide."""
@@ -51,15 +51,38 @@ class Plan:
         return f"by {self.rule} one machine would show {seen} bad in {wait}, {HOPELESS:.0f} are needed"
 
 
-def plan_if_asked(
-    policy: Policy, findings: Sequence[Finding], evidence: Callable[[], Evidence], now: float
-) -> Plan | None:
-    """The plan for a rollback that these findings ask for; None where none do, where the deploy itself has shown that
-    it is the release, and where other hands roll back.
-    """
+def _is_asked(policy: Policy, findings: Sequence[Finding]) -> bool:
     asking = [f for f in findings if f.firing and f.rule.then is Action.ROLLBACK and f.blame is Blame.RELEASE]
-    needed = asking and not any(f.side_by_side for f in asking) and isinstance(policy.rollback.executor, Machines)
-    return plan_first(findings, evidence(), now) if needed else None
+    side_by_side = any(f.side_by_side for f in asking)
+    return bool(asking) and not side_by_side and isinstance(policy.rollback.executor, Machines)
+
+
+class Planner:
+    """``plan_first`` at every tick, where it is asked for: made anew only when something was read or found since."""
+
+    def __init__(self) -> None:
+        self._made_of: tuple[object, ...] = ()
+        self._plan: Plan | None = None
+
+    def plan(
+        self, policy: Policy, findings: tuple[Finding, ...], evidence: Callable[[], Evidence], now: float
+    ) -> Plan | None:
+        """The plan for a rollback that these findings ask for; None where none do, where the deploy itself has shown
+        that it is the release, and where other hands roll back.
+        """
+        if not _is_asked(policy, findings):
+            return None
+        seen = evidence()
+        keys = {key for rule in policy.rules if (of := counted_by(rule, seen)) is not None for key in keys_of(of)}
+        windows = seen.windows
+        if any(windows.newest_at(key) > now for key in keys):  # time alone makes more count
+            self._made_of = ()
+            return plan_first(findings, seen, now)
+        stamps = tuple(windows.stamp(key) for key in sorted(keys))
+        made_of = (policy, windows, seen.view, seen.baseline, findings, stamps)
+        if made_of != self._made_of:
+            self._made_of, self._plan = made_of, plan_first(findings, seen, now)
+        return self._plan
 
 
 def plan_first(findings: Sequence[Finding], evidence: Evidence, now: float) -> Plan:

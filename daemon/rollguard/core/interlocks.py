@@ -27,8 +27,14 @@ class Interlock:
 
 
 @cache
+def rows(trigger: Trigger) -> tuple[tuple[Interlock, Effect], ...]:
+    """The rows that say something of ``trigger``, and what; asked for at every tick while a rule fires."""
+    return tuple((lock, effect) for lock in TABLE if (effect := lock.effect(trigger)) is not Effect.NONE)
+
+
+@cache
 def _cells(effects: str) -> dict[Trigger, Effect]:
-    """A row's cells; asked for at every tick while a rule fires."""
+    """A row's cells."""
     return dict(zip(COLUMNS, map(Effect, effects.split()), strict=True))
 
 
@@ -84,9 +90,8 @@ def standing(case: Case, trigger: Trigger, now: float) -> tuple[tuple[Refusal, .
     """What holds an act with this trigger, and what must be said though it does not hold it."""
     refusals = [Refusal(name, why) for name, check in PRECONDITIONS if (why := check(case, now))]
     warnings: list[Refusal] = []
-    for lock in TABLE:
-        effect = lock.effect(trigger)
-        why = lock.check(case, now) if effect is not Effect.NONE else None
+    for lock, effect in rows(trigger):
+        why = lock.check(case, now)
         if why is None:
             continue
         if effect is Effect.SAID or (effect is Effect.HOLDS_UNLESS_OVERRIDDEN and lock.name in case.overrides):

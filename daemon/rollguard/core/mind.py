@@ -20,7 +20,7 @@ from rollguard.core.confirm import again
 from rollguard.core.decide import Decision, Hold, calm, decide
 from rollguard.core.events import Event, Proven, Recorded
 from rollguard.core.finding import Finding
-from rollguard.core.first_plan import plan_if_asked
+from rollguard.core.first_plan import Planner
 from rollguard.core.fleet import Tenure, newest_running, track, view
 from rollguard.core.horizon import horizon_s
 from rollguard.core.judge import Judge
@@ -33,7 +33,7 @@ from rollguard.core.relative.relatives import Relatives, nothing_counts
 from rollguard.core.rule_changes import rule_changes
 from rollguard.core.sightings import firing_since, is_clean, older_than, sightings
 from rollguard.core.surroundings import Surroundings
-from rollguard.core.targets import choose, reported
+from rollguard.core.targets import target_of
 from rollguard.core.window import Windows
 
 NOBODY = "no machine runs anything yet"
@@ -53,7 +53,7 @@ class Mind:
         self.tenures: dict[str, Tenure] = {}
         self._began_at = began_at
         self._whole_since = began_at
-        self._judge = Judge()
+        self._judge, self._planner = Judge(), Planner()
         self._evidence: Evidence | None = None
         self._baselines: dict[str, Baseline] = {}
         self._stretch: Stretch | None = None
@@ -136,8 +136,7 @@ class Mind:
 
     def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float) -> Case:
         """All that the decision may look at."""
-        limits = self.policy.interlocks
-        target, why = choose(self.state, candidate.digest, limits, now, reported(self.state, self.policy))
+        target, why = target_of(self.state, candidate.digest, self.policy, now)
         return Case(
             policy=self.policy,
             state=self.state,
@@ -147,7 +146,7 @@ class Mind:
             no_target=why,
             findings=self.findings,
             around=self.surroundings,
-            plan=plan_if_asked(self.policy, self.findings, lambda: self.evidence(candidate.digest, now), now),
+            plan=self._planner.plan(self.policy, self.findings, lambda: self.evidence(candidate.digest, now), now),
         )
 
     def _learn(self, evidence: Evidence, now: float) -> None:

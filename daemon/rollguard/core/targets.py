@@ -8,6 +8,11 @@ from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.policy import Action, Interlocks, Policy, Reported
 
 
+def target_of(state: TargetState, candidate: str, policy: Policy, now: float) -> tuple[DigestRecord | None, str]:
+    """Where a rollback of ``candidate`` would go under this policy, or None and the reason; see ``choose``."""
+    return choose(state, candidate, policy.interlocks, now, reported(state, policy))
+
+
 def choose(
     state: TargetState, candidate: str, limits: Interlocks, now: float, avoid: frozenset[str] = frozenset()
 ) -> tuple[DigestRecord | None, str]:

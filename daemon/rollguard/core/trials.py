@@ -147,6 +147,11 @@ def key_of(of: Countable) -> str:
             return key
 
 
+def keys_of(of: Countable) -> tuple[str, ...]:
+    """Every key whose readings are counted."""
+    return (of.total, of.bad) if isinstance(of, Ratio) else (key_of(of),)
+
+
 def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float) -> Pair | None:
     """What ``rule`` counted since then on the machines ``first`` and on the cohort; None: nothing on either side."""
     of = counted_by(rule, evidence)

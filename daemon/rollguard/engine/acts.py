@@ -154,8 +154,7 @@ class Acts:
             raise Refused("a rollback is under way already")
         if self._guard.record.state.drilling is not None:
             raise Refused(DRILLING)
-        self._guard.watch.want_leases = True
-        snapshot = await self._guard.watch.leases_now(await self._guard.watch.look())
+        snapshot = await self._guard.watch.look(closely=True)
         candidate = await self.serving(snapshot)
         now = self._clock.now()
         case = replace(self._guard.case(candidate, snapshot, now), overrides=chosen, findings=())

@@ -86,10 +86,9 @@ class Consent:
     async def _looked_at(self) -> Case:
         """The case as it is right now: platform, leases, image and surroundings read afresh."""
         guard = self._guard
-        guard.watch.want_leases = True
         if guard.around is not None:
             await guard.around.make_sure()
-        snapshot: Snapshot = await guard.watch.leases_now(await guard.watch.look())
+        snapshot: Snapshot = await guard.watch.look(closely=True)
         digest = newest_running(snapshot, guard.record.state.order)
         record = guard.record.state.record(digest) if digest else None
         if record is None:

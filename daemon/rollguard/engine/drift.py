@@ -35,6 +35,7 @@ class Configs:
         self._opened = False
         self._book: tuple[Config, ...] = ()
         self._today: Config | None = None
+        self._read_of: Snapshot | None = None
         self._compared: tuple[tuple[object, ...], Drifts] = ((), Drifts())
 
     async def open(self) -> None:
@@ -79,7 +80,9 @@ class Configs:
         await self.open()
         if watch.snapshot is None or self._record.state.goal is not None:
             return
-        await self.refresh(watch.snapshot)
+        if watch.snapshot is not self._read_of:  # every look makes another one
+            await self.refresh(watch.snapshot)
+            self._read_of = watch.snapshot
         await self._keep(watch, policy)
         await self._write_down(watch.snapshot)
 

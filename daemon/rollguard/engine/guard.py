@@ -5,11 +5,11 @@ from __future__ import annotations
 from rollguard.core import events as ev
 from rollguard.core import loglines, messages, text
 from rollguard.core.case import Case
-from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, decide
+from rollguard.core.decide import Decision, Hold, PageDecision, RollBack, approvable, calm, decide
 from rollguard.core.drill import Drill
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.first import judge_first
-from rollguard.core.first_plan import plan_if_asked
+from rollguard.core.first_plan import Planner
 from rollguard.core.fleet import newest_running, view
 from rollguard.core.judge import Judge
 from rollguard.core.judging import Evidence
@@ -21,7 +21,7 @@ from rollguard.core.rule_changes import rule_changes
 from rollguard.core.sightings import firing_since, is_clean
 from rollguard.core.signals import LogsSignal
 from rollguard.core.surroundings import Surroundings
-from rollguard.core.targets import choose, reported
+from rollguard.core.targets import target_of
 from rollguard.core.trouble import trouble_of
 from rollguard.engine.aftercare import Aftercare
 from rollguard.engine.chores import Chores
@@ -77,7 +77,7 @@ class Guard:
         self.platform = platform
         self.clock = clock
         self._vitals = vitals
-        self._judge = Judge()
+        self._judge, self._planner = Judge(), Planner()
         self._clean_since: float | None = None
         self._calm_since: float | None = None
         self._quiet_since: float | None = None
@@ -131,9 +131,10 @@ class Guard:
         if now < self._suspended_until:
             self.decision = Hold(sentence="verdicts are suspended: the clock jumped, or the guard itself stood still")
             return
-        case = self.case(record, snapshot, now)
-        await self._chores.approval(case, self.quiet_s(now), now, self.respond.close_question)
-        self.decision = decide(case, self.mode, now)
+        if (incident := self.record.state.incident) is not None and incident.approval is not None:
+            case = self.case(record, snapshot, now)
+            await self._chores.approval(case, self.quiet_s(now), now, self.respond.close_question)
+        self.decision = calm(self.findings) or decide(self.case(record, snapshot, now), self.mode, now)
         await self._act(record, snapshot, now)
 
     async def _beside(self, drill: Drill, now: float) -> None:
@@ -177,10 +178,9 @@ class Guard:
     async def _confirm_and_go(self, candidate: DigestRecord) -> None:
         """Look once more, right before acting: around, at the machines, at who holds them, at the target's image."""
         assert isinstance(self.decision, RollBack)
-        self.watch.want_leases = True
         if self.around is not None:
             await self.around.make_sure()
-        snapshot = await self.watch.look()
+        snapshot = await self.watch.look(closely=True)
         target = self.decision.target
         resolvable = await self.watch.resolvable(messages.by_digest(target.image_ref, target.digest), target.digest)
         now = self.clock.now()
@@ -267,18 +267,18 @@ class Guard:
 
     def log_lines(self, candidate: DigestRecord) -> list[tuple[str, str]]:
         """What the app's log says of this release and of the others: evidence for people."""
-        seen, now = self.evidence(candidate.digest).view, self.clock.now()
         names = [signal.name for signal in self.policy.signals if isinstance(signal, LogsSignal)]
-        windows = self.watch.windows
+        if not names:
+            return []
+        seen, now, windows = self.evidence(candidate.digest).view, self.clock.now(), self.watch.windows
         lines = {n: loglines.by_digest(windows, seen, n, now, loglines.OVER_S) for n in names}
         found = {n: loglines.sentence(lines[n], seen, n, loglines.OVER_S) for n in names}
         return [(f"log {name}", sentence) for name, sentence in found.items() if sentence]
 
     def case(self, candidate: DigestRecord, snapshot: Snapshot, now: float, *, resolvable: bool | None = True) -> Case:
         """Everything the decision may look at. ``resolvable`` is what the platform said of the target's image."""
-        state = self.record.state
-        target, why = choose(state, candidate.digest, self.policy.interlocks, now, reported(state, self.policy))
-        deploy = self.watch.deploy
+        state, deploy = self.record.state, self.watch.deploy
+        target, why = target_of(state, candidate.digest, self.policy, now)
         return Case(
             policy=self.policy,
             state=state,
@@ -292,7 +292,7 @@ class Guard:
             clock_behind_s=max(0.0, state.newest_at - now - JUMP_S),
             around=self._around,
             drifts=self.configs.drifts(target, snapshot),
-            plan=plan_if_asked(self.policy, self.findings, lambda: self.evidence(candidate.digest), now),
+            plan=self._planner.plan(self.policy, self.findings, lambda: self.evidence(candidate.digest), now),
         )
 
     async def _mind_the_clock(self, now: float) -> None:

@@ -18,6 +18,7 @@ from rollguard.core.pages import Page, Severity
 from rollguard.core.plan import is_own
 from rollguard.core.readiness import Readiness
 from rollguard.core.ready_checks import Asked, Found
+from rollguard.core.targets import target_of
 from rollguard.engine.guard import Guard
 from rollguard.errors import Conflict, Refused, Unavailable
 from rollguard.ports import Platform
@@ -80,8 +81,8 @@ class ReadyWatch:
         if self._busy:
             return
         await self._mind()
-        case = self._case()
-        if case is None or not self._is_due(case):
+        case = self._case() if self._is_due() else None
+        if case is None:
             return
         self._first, self._round_at = False, self._guard.clock.now()
         await self._ask(case)
@@ -100,19 +101,27 @@ class ReadyWatch:
         await self._guard.configs.mind(self._guard.watch, self._guard.policy)
         return True
 
-    def _is_due(self, case: Case) -> bool:
+    def _is_due(self) -> bool:
         """Once a minute, and at once for another target."""
         waited_s = self._guard.clock.now() - self._round_at
         if self._guard.watch.want_leases and 0 <= waited_s < POSTPONED_S:
             return False
-        return self._first or not 0 <= waited_s < ROUND_S or _digest(case.target) != self._of
+        return self._first or not 0 <= waited_s < ROUND_S or _digest(self._target()) != self._of
+
+    def _candidate(self) -> DigestRecord | None:
+        state, snapshot = self._guard.record.state, self._guard.watch.snapshot
+        digest = newest_running(snapshot, state.order) if snapshot else None
+        return state.record(digest) if digest else None
+
+    def _target(self) -> DigestRecord | None:
+        guard, candidate = self._guard, self._candidate()
+        if candidate is None:
+            return None
+        return target_of(guard.record.state, candidate.digest, guard.policy, guard.clock.now())[0]
 
     def _case(self) -> Case | None:
-        guard, snapshot = self._guard, self._guard.watch.snapshot
-        state = guard.record.state
-        digest = newest_running(snapshot, state.order) if snapshot else None
-        record = state.record(digest) if digest else None
-        return guard.case(record, snapshot, guard.clock.now()) if snapshot and record else None
+        snapshot, candidate = self._guard.watch.snapshot, self._candidate()
+        return self._guard.case(candidate, snapshot, self._guard.clock.now()) if snapshot and candidate else None
 
     # -- asking --------------------------------------------------------------------------------------------------------
 

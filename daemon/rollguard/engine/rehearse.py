@@ -52,10 +52,9 @@ class Rehearse:
         guard, by, reason = self._guard, who(by), why(reason)
         lifted = overrides_of(wish.overrides)
         self._must_be_free()
-        guard.watch.want_leases = True
         if guard.around is not None:
             await guard.around.make_sure()
-        snapshot = await guard.watch.leases_now(await guard.watch.look())
+        snapshot = await guard.watch.look(closely=True)
         candidate = await self._acts.serving(snapshot)
         case = replace(guard.case(candidate, snapshot, self._clock.now()), overrides=lifted)
         if wish.version is not None:

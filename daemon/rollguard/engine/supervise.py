@@ -16,20 +16,15 @@ from rollguard.errors import JournalError, Refused, Unavailable
 from rollguard.ports import Clock, SignalSource
 
 PAUSE_S_MAX = 60.0
-DOUBTING_S = 0.25
 LOOK_DOUBTING_S = 5.0
 
 Loop = Callable[[], Coroutine[Any, Any, object]]
 
 
 def tick_s(guard: Guard) -> float:
-    """How often the target is judged: twice as often as its fastest signal, between once and five times a second; four
-    times a second at least while failed probes are followed up.
+    """How often the target is judged: twice as often as its fastest signal, between once and five times a second; and
+    whenever a probe fails, or was asked again because one did.
     """
-    return min(_usual_tick_s(guard), DOUBTING_S) if guard.watch.doubting else _usual_tick_s(guard)
-
-
-def _usual_tick_s(guard: Guard) -> float:
     return min(1.0, max(0.2, min((s.every_s for s in guard.policy.signals), default=1.0) / 2))
 
 
@@ -90,7 +85,8 @@ async def watch_over(
             group.create_task(loop(), name=name)
         group.create_task(guard.watch.lag.mind_forever(), name="lag")
         group.create_task(_look_for_ever(guard.watch, record, clock, guard), name="platform")
-        group.create_task(_bear(tick, lambda: tick_s(guard), record, clock, alarm), name="ticks")
+        pause = guard.watch.pause_unless_failing
+        group.create_task(_bear(tick, lambda: tick_s(guard), record, clock, alarm, pause), name="ticks")
         group.create_task(guard.drills.drive_forever(), name="drill")
         if ready is not None:
             group.create_task(_bear(ready.turn, lambda: ready.every_s, record, clock), name="readiness")

@@ -29,6 +29,8 @@ from rollguard.errors import BadAnswer, Refused, Unavailable
 from rollguard.ports import Clock, Fleet, Platform, SignalSource, Vitals
 
 OnReading = Callable[[Reading], None]
+AT_ONCE_S = 0.2
+"""Several failures that follow so closely are judged together."""
 ROUNDS_MAX = 256
 """While a rollback is driven nobody takes what is read: so many rounds wait, the oldest are forgotten."""
 
@@ -48,6 +50,7 @@ class Watch:
         self._quiet = Quiet()
         self._polling: dict[str, Polling] = {}
         self._doubt_begins = asyncio.Event()
+        self._failed = asyncio.Event()
         self.lag = Lag()
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
@@ -121,7 +124,10 @@ class Watch:
             self.windows.add(readings)
             for reading in readings:
                 self._on_reading(reading)
-        return frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
+        failed = frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
+        if failed or repeated:
+            self._failed.set()
+        return failed
 
     @property
     def looked_at(self) -> float:
@@ -140,6 +146,18 @@ class Watch:
             async with asyncio.timeout(for_s):
                 await self._doubt_begins.wait()
 
+    async def pause_unless_failing(self, for_s: float) -> None:
+        """Sleep; but what failed, or was asked again because something did, is judged at once: at most every
+        ``AT_ONCE_S``.
+        """
+        loop = asyncio.get_running_loop()
+        soonest = loop.time() + min(AT_ONCE_S, for_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._failed.wait()
+        self._failed.clear()
+        await asyncio.sleep(max(0.0, soonest - loop.time()))
+
     def _subjects(self) -> set[str]:
         """Of whom a reading is worth keeping: a metrics store or a log may name machines that are none."""
         machines = self.snapshot.machines if self.snapshot else ()
@@ -154,8 +172,10 @@ class Watch:
             return Fleet(started=confirm.chosen(tuple(self.present.values())))
         return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))
 
-    async def look(self) -> Snapshot:
-        """Ask the platform once and take note of what changed. Raises what the platform raises."""
+    async def look(self, *, closely: bool = False) -> Snapshot:
+        """Ask the platform once and take note of what changed; ``closely`` before an act: also who holds the machines,
+        whatever the rules say meanwhile. Raises what the platform raises.
+        """
         anchor = self._anchor
         try:
             snapshot = await self._roll_call.snapshot()
@@ -164,8 +184,8 @@ class Watch:
             self._doubt()
             raise
         row_open = any(r.in_progress for r in snapshot.releases[:3])
-        if row_open or self.want_leases or self.deploy is not None:
-            snapshot = await self.leases_now(snapshot)
+        if closely or row_open or self.want_leases or self.deploy is not None:
+            snapshot = replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
         if anchor == self._anchor:
             await self._take(snapshot)
         return snapshot
@@ -213,12 +233,6 @@ class Watch:
         if deploy is None and self._record.state.deploying is not None:
             events.append(DeployEnded(at=now, owner=self._record.state.deploying.owner))
         return events
-
-    async def leases_now(self, snapshot: Snapshot) -> Snapshot:
-        """The same snapshot, with who holds the machines. Raises ``Unavailable``."""
-        if snapshot.leases is not None:
-            return snapshot
-        return replace(snapshot, leases=await self._platform.leases(snapshot.reachable))
 
     async def resolvable(self, image_ref: str, digest: str) -> bool | None:
         """Whether the image can still be had: True, False, or None when nobody could say."""

@@ -17,6 +17,9 @@ from unittest import mock
 from rollguard.adapters.fly import driver
 from rollguard.adapters.fly.driver import FlyPlatform
 from rollguard.core import interlocks, plan
+from rollguard.core.case import Effect
+from rollguard.core.finding import Trigger
+from rollguard.core.interlocks import Interlock
 from rollguard.core.lifecycle import Goal
 from rollguard.core.model import Machine, Snapshot
 from rollguard.core.plan import Complete, Next, next_step
@@ -127,7 +130,11 @@ async def _once_more(self: MachineUpdate, held: Held, current: Machine, *, skip_
 # -- roll back twice -------------------------------------------------------------------------------------------------
 
 ONCE = frozenset({"quarantine", "cooldown", "budget", "restored release"})
-FREE_TABLE = tuple(lock for lock in interlocks.TABLE if lock.name not in ONCE)
+_rows = interlocks.rows
+
+
+def _free_rows(trigger: Trigger) -> tuple[tuple[Interlock, Effect], ...]:
+    return tuple((lock, effect) for lock, effect in _rows(trigger) if lock.name not in ONCE)
 
 
 MUTANTS = (
@@ -146,7 +153,7 @@ MUTANTS = (
     ),
     Mutant("drop the floor", "6 the floor", (mock.patch.object(plan, "floor", return_value=0),)),
     Mutant("forget the journal before the write", "2 intent first", (mock.patch.object(Steps, "intend", _no_intent),)),
-    Mutant("roll back twice", "1 one rollback", (mock.patch.object(interlocks, "TABLE", FREE_TABLE),)),
+    Mutant("roll back twice", "1 one rollback", (mock.patch.object(interlocks, "rows", _free_rows),)),
     Mutant(
         "take the release row as truth",
         "4 no data is no evidence",

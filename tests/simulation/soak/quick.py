@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from selectors import SelectorKey
+from typing import Any, Never
 
+from rollguard.engine.lag import Lag
 from rollguard.localfly.api import Api
 from rollguard.localfly.http1 import Request
 from rollguard.localfly.messages import ApiRequest, ApiResponse
 from rollguard.localfly.routing import Load, Machine, Refuse, Serve, Verdict, choose
 from rollguard.localfly.simulated_app import FORCE, Answer, SimulatedApp, _routed
 from tests.simulation.trouble import MovableClock, Watches
-from tests.virtual_time import EPOCH
+from tests.virtual_time import EPOCH, JumpingSelector, VirtualTimeLoop
 
 BRIEF_S = 0.9
 """Shorter latencies than that make no difference to any rule of the soak's policy."""
 HOME = Request("GET", "/", [])
+
+
+class QuickSelector(JumpingSelector):
+    """Never asks the operating system: nothing of a seed is outside this process."""
+
+    def heard(self) -> list[tuple[SelectorKey, int]]:
+        return []
+
+
+def quick_loop() -> VirtualTimeLoop:
+    """What a seed is lived through on."""
+    return VirtualTimeLoop(QuickSelector)
+
+
+class NeverLate(Lag):
+    """The loop's own time stands still while it works: there is no lateness to be felt by a pulse."""
+
+    async def mind_forever(self) -> Never:
+        """Nothing to measure."""
+        while True:
+            await asyncio.Event().wait()
 
 
 class QuickClock(MovableClock):

@@ -12,6 +12,7 @@ from tests.simulation.soak.drawn import Drawn, Trouble, draw
 from tests.simulation.soak.liveness import LATEST_S, Ending
 from tests.simulation.soak.people import Deployer
 from tests.simulation.soak.promise import Violation
+from tests.simulation.soak.quick import quick_loop
 from tests.simulation.soak.truth import now
 from tests.simulation.soak.world import Soak
 from tests.virtual_time import run
@@ -53,7 +54,7 @@ def live(seed: int) -> Outcome:
     collects = gc.isenabled()
     gc.disable()
     try:
-        return run(_scene(draw(seed)))
+        return run(_scene(draw(seed)), quick_loop)
     finally:
         if collects:
             gc.enable()

@@ -36,7 +36,7 @@ from tests.simulation.soak.drawn import FINE, Drawn
 from tests.simulation.soak.policy import policy_of
 from tests.simulation.soak.promise import Promise, Scene
 from tests.simulation.soak.promises import ALL
-from tests.simulation.soak.quick import QuickApi, QuickApp, QuickClock
+from tests.simulation.soak.quick import NeverLate, QuickApi, QuickApp, QuickClock
 from tests.simulation.soak.telling import moment_of, told
 from tests.simulation.soak.truth import Truth, WatchedWorld, Write, now
 from tests.simulation.soak.wire import Line, Meddling
@@ -163,6 +163,7 @@ class Soak:
         platform = FlyPlatform(APP, FlyClient(line, self.policy.target.token, ENVIRON), clock)
         record = Record(SoakJournal(self, life, number), {"pager": frozenset({Kind.ALERT})}, vitals)
         watch = Watch(self.policy, platform, record, clock, vitals, lambda reading: None)
+        watch.lag = NeverLate()
         around = LookAround(self.policy, line, clock) if self.drawn.control else None
         self.vitals, self.life, self.guard = (
             vitals,
