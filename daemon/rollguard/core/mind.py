@@ -21,13 +21,13 @@ from rollguard.core.decide import Decision, Hold, calm, decide
 from rollguard.core.events import Event, Proven, Recorded
 from rollguard.core.finding import Finding
 from rollguard.core.first_plan import Planner
-from rollguard.core.fleet import Tenure, newest_running, track, view
+from rollguard.core.fleet import Tenure, View, newest_running, track, view
 from rollguard.core.horizon import horizon_s
 from rollguard.core.judge import Judge
 from rollguard.core.judging import Evidence
 from rollguard.core.learning import Stretch, compared_with, finished, learn
 from rollguard.core.lifecycle import DigestRecord, TargetState, apply
-from rollguard.core.model import Reading, Snapshot
+from rollguard.core.model import Machine, Reading, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.relative.relatives import Relatives, nothing_counts
 from rollguard.core.rule_changes import rule_changes
@@ -59,6 +59,10 @@ class Mind:
         self._stretch: Stretch | None = None
         self._clean_since: float | None = None
         self._seq = 0
+        self._serves: tuple[tuple[Machine, ...], TargetState, DigestRecord | None] | None = None
+        """Who is judged, as these machines and this state say."""
+        self._view: View | None = None
+        """The fleet as it is judged; None: something happened since."""
 
     def see(self, snapshot: Snapshot) -> None:
         """What the platform shows now. A snapshot that is older than the last one is ignored."""
@@ -69,7 +73,7 @@ class Mind:
         if self.snapshot is not None and snapshot.machines == self.snapshot.machines:
             self.snapshot = snapshot  # nothing happened
             return
-        self._evidence = None
+        self._evidence = self._view = None
         digests_before = {t.digest for t in self.tenures.values() if t.started}
         self.tenures, self.snapshot = track(self.tenures, snapshot, before, now), snapshot
         digests = {t.digest for t in self.tenures.values() if t.started}
@@ -116,16 +120,23 @@ class Mind:
     @property
     def candidate(self) -> DigestRecord | None:
         """The digest that is judged."""
-        digest = newest_running(self.snapshot, self.state.order) if self.snapshot is not None else None
-        return self.state.record(digest) if digest is not None else None
+        snapshot, state = self.snapshot, self.state
+        if snapshot is None:
+            return None
+        if self._serves is None or self._serves[0] is not snapshot.machines or self._serves[1] is not state:
+            digest = newest_running(snapshot, state.order)
+            self._serves = snapshot.machines, state, state.record(digest) if digest is not None else None
+        return self._serves[2]
 
     def evidence(self, candidate: str, now: float) -> Evidence:
         """All that the judge may look at."""
         digest, why = compared_with(self.state, candidate, self.policy.interlocks, now)
         baseline = self._baselines.get(digest) if digest is not None else None
+        if self._view is None or self._view.candidate != candidate:
+            self._view = view(self.tenures, candidate, whole_since=self._whole_since, deploying=False)
         return Evidence(
             policy=self.policy,
-            view=view(self.tenures, candidate, whole_since=self._whole_since, deploying=False),
+            view=self._view,
             windows=self.windows,
             alive_since=self._began_at,
             baseline=baseline,

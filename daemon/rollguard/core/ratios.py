@@ -193,6 +193,16 @@ def last_answer(key: str, view: View, windows: Windows) -> float | None:
     return max((at for at in newest if at is not None), default=None)
 
 
+def answered_since(start: float, key: str, view: View, windows: Windows) -> bool:
+    """Whether the source of ``key`` has answered at ``start`` or later, for the edge or any machine of the cohort."""
+    before = math.nextafter(start, -math.inf)
+    for subject in (*[t.machine for t in view.serving], EDGE):
+        for reading in windows.newest_first(key, subject, before):
+            if _answers(reading):
+                return True
+    return False
+
+
 def newest_gap(key: str, view: View, windows: Windows) -> str:
     """The newest reason for which nothing was read of the cohort; empty where there is none."""
     heard = (next(windows.newest_first(key, s), None) for s in (EDGE, *(t.machine for t in view.serving)))

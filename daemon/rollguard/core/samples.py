@@ -11,6 +11,7 @@ import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -186,6 +187,12 @@ def _release(run: _Run, at: float, name: str) -> None:
 
 def _snapshot(at: float, version: int, since: float) -> Snapshot:
     """One machine, on the image of that version since then."""
+    machines, releases = _shown(version, since)
+    return Snapshot(at=at, machines=machines, releases=releases, leases={})
+
+
+@lru_cache(maxsize=16)
+def _shown(version: int, since: float) -> tuple[tuple[Machine, ...], tuple[Release, ...]]:
     digest = f"sha256:{version:064x}"
     machine = Machine(
         id=ONE,
@@ -200,7 +207,7 @@ def _snapshot(at: float, version: int, since: float) -> Snapshot:
     release = Release(
         id=str(version), version=version, status="complete", image_ref=machine.image_ref, created_at=since
     )
-    return Snapshot(at=at, machines=(machine,), releases=(release,), leases={})
+    return (machine,), (release,)
 
 
 # -- what a sample says ------------------------------------------------------------------------------------------------
@@ -304,9 +311,10 @@ def _number(value: Any, most: float, *, least: float = 0.0) -> float | None:
 def _counts(value: Any, count: int) -> list[float] | None:
     if not isinstance(value, list) or len(value) != count:
         return None
-    found = [_number(v, COUNT_MAX) for v in value]
-    sound = [v for v in found if v is not None]
-    return sound if len(sound) == count else None
+    if not set(map(type, value)) <= {int, float} or not (min(value) >= 0.0 and max(value) <= COUNT_MAX):
+        return None
+    found = [float(v) for v in value]
+    return None if any(map(math.isnan, found)) else found  # with one among them the least is any
 
 
 # -- what is replied ---------------------------------------------------------------------------------------------------

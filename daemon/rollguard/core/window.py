@@ -35,7 +35,10 @@ class Windows:
         for reading in readings:
             by_key.setdefault(reading.key, []).append(reading)
         for key, some in by_key.items():
-            self._keys.setdefault(key, _Key()).add(some)
+            known = self._keys.get(key)
+            if known is None:
+                known = self._keys[key] = _Key()
+            known.add(some)
 
     def since(self, key: str, subject: str, start: float) -> list[Reading]:
         """Readings later than ``start``, oldest first."""
@@ -109,9 +112,14 @@ class _Row:
 
     def add(self, reading: Reading) -> None:
         """Put it in its place."""
-        place = bisect_right(self.times, reading.at)
-        self.readings.insert(place, reading)
-        self.times.insert(place, reading.at)
+        if not self.times or self.times[-1] <= reading.at:
+            place = len(self.times)
+            self.readings.append(reading)
+            self.times.append(reading.at)
+        else:
+            place = bisect_right(self.times, reading.at)
+            self.readings.insert(place, reading)
+            self.times.insert(place, reading.at)
         self._count_from(place)
 
     def drop(self, count: int) -> bool:
@@ -158,12 +166,13 @@ class _Key:
 
     def add(self, readings: Sequence[Reading]) -> None:
         """Take readings in."""
-        oldest_at = min(r.at for r in readings)
+        times = [reading.at for reading in readings]
+        oldest_at = min(times)
         if oldest_at > self.newest_at:
             self.came.append(oldest_at)
         else:
             self.rewritten += 1
-        self.newest_at = max(self.newest_at, *(r.at for r in readings))
+        self.newest_at = max(self.newest_at, *times)
         for reading in readings:
             row = self.rows.get(reading.subject)
             if row is None:
@@ -171,7 +180,8 @@ class _Key:
                     continue
                 row = self.rows[reading.subject] = _Row()
             row.add(reading)
-            self.rewritten += row.drop(len(row.readings) - READINGS_MAX)
+            if len(row.readings) > READINGS_MAX:
+                self.rewritten += row.drop(len(row.readings) - READINGS_MAX)
 
     def forget(self, start: float) -> None:
         """Drop what is not later than ``start``."""

@@ -87,11 +87,8 @@ class Mixture:
         """One scrape ``dt_s`` after the one before: none of the ``factors`` counts for more than ``most``."""
         self.idle(dt_s, over_s)
         most = min(most, _STEP_MAX)
-        grown = []
-        for stake, factor in zip(self.stakes, factors, strict=True):
-            new = stake * math.exp(most if factor > most else max(_STEP_MIN, factor))
-            grown.append(min(STAKE_MAX, new))
-        self.stakes = grown
+        steps = [most if factor > most else max(_STEP_MIN, factor) for factor in factors]
+        self.stakes = [min(STAKE_MAX, stake * math.exp(step)) for stake, step in zip(self.stakes, steps, strict=True)]
 
     def idle(self, dt_s: float, over_s: float = STAKES_OVER_S) -> None:
         """A scrape without evidence: the stake falls due all the same, the half of it spread over ``over_s``.

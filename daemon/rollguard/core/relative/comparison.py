@@ -48,11 +48,12 @@ class Comparison:
         if counts.at <= (self.armed_at if self.last_at is None else self.last_at):
             return
         elapsed_s = counts.at - (self.armed_at if self.last_at is None else self.last_at)
-        if counts.instant and elapsed_s < counts.dt_s:  # asked again at once: no more evidence in the same time
+        if elapsed_s < counts.dt_s and counts.instant:  # asked again at once: no more evidence in the same time
             counts = replace(counts, dt_s=elapsed_s)
         idle_s = elapsed_s - counts.dt_s
         self.last_at, self.calm = counts.at, None
-        self.requests += sum(count.of for count in counts.every if count.new)
+        for count in counts.every:
+            self.requests += count.of if count.new else 0.0
         for wager in self.wagers:
             if idle_s > 0.0:
                 wager.idle(idle_s, self.watch_s)
@@ -69,6 +70,8 @@ class Comparison:
     @property
     def strongest(self) -> Wager | None:
         """The bet that is nearest to being won, or beyond it."""
+        if len(self.wagers) == 1:
+            return self.wagers[0]
         return max(self.wagers, key=lambda w: w.strength, default=None)
 
     @property
@@ -79,7 +82,10 @@ class Comparison:
     @property
     def side_by_side(self) -> Wager | None:
         """The bet by which machines on the old image show that it is the release, if one does."""
-        return next((wager for wager in self.wagers if wager.shown), None)
+        for wager in self.wagers:
+            if wager.shown:
+                return wager
+        return None
 
     @property
     def suspicious(self) -> bool:

@@ -92,7 +92,7 @@ class Counts:
 def _tally(count: Count, bound_s: float | None, base_own: float) -> Tally | None:
     if bound_s is None:
         return Tally(count.machine, count.bad, count.of)
-    below = next((n for bound, n in count.buckets if bound == bound_s), None)
+    below = dict(count.buckets).get(bound_s)
     if below is None:
         return None
     slow = count.of - below
@@ -148,7 +148,8 @@ def _increments(of: Ratio | Quantile, said: Round, evidence: Evidence) -> list[C
     """Increases wholly inside a machine's present life; of the edge while every machine runs the candidate."""
     key, view = of.total if isinstance(of, Ratio) else of.key, evidence.view
     lives = [(t.machine, t.since, new) for t, new in _lives(evidence)]
-    lives += [(EDGE, view.whole_since, True)] if view.whole else []
+    if view.whole:
+        lives.append((EDGE, view.whole_since, True))
     found = [
         (subject, reading, since, new)
         for subject, since, new in lives

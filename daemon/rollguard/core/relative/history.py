@@ -18,6 +18,16 @@ MACHINES_MAX = 64
 OTHERS = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What was counted in the ``BLOCK_S`` from ``begun`` on: ``bad`` of ``of``, or a histogram of ``of``."""
+
+    begun: float
+    bad: float
+    of: float
+    buckets: Buckets
+
+
 @dataclass(slots=True)
 class _Block:
     """Sums of one stretch of time: machine → [of, bad, then the counts of each bucket, not cumulative]."""
@@ -26,6 +36,12 @@ class _Block:
     bounds: tuple[float, ...] = ()
     machines: dict[str, list[float]] = field(default_factory=dict)
 
+    @property
+    def sum(self) -> Sum:
+        """Of all machines together."""
+        of, bad, *counts = (sum(column) for column in zip(*self.machines.values(), strict=True))
+        return Sum(self.number * BLOCK_S, bad, of, tuple(zip(self.bounds, accumulate(counts), strict=True)))
+
 
 @dataclass(slots=True)
 class History:
@@ -33,12 +49,19 @@ class History:
 
     blocks: list[_Block] = field(default_factory=list)
 
-    def add(self, counts: Counts) -> None:
-        """Take one interval in. A histogram with other bounds than before begins a block of its own."""
-        number = int(counts.at // BLOCK_S)
+    def add(self, counts: Counts) -> Sequence[Sum]:
+        """Take one interval in; what all machines counted in the blocks that it ended.
+
+        A histogram with other bounds than before begins a block of its own.
+        """
+        number, newest = int(counts.at // BLOCK_S), self.blocks[-1] if self.blocks else None
+        ended: list[Sum] = []
         for count in counts.every:
-            bounds = tuple(bound for bound, _ in count.buckets)
+            bounds = tuple([bound for bound, _ in count.buckets])
             block = self._block(number, bounds)
+            if block is not newest:
+                ended += [newest.sum] if newest is not None else []
+                newest = block
             machine = count.machine if count.machine in block.machines or len(block.machines) < MACHINES_MAX else OTHERS
             row = block.machines.setdefault(machine, [0.0] * (2 + len(block.bounds)))
             row[0] += count.of
@@ -47,6 +70,7 @@ class History:
             for place, (_, upto) in enumerate(count.buckets, 2):
                 row[place] += upto - below
                 below = upto
+        return ended
 
     def recent(self) -> list[Trial]:
         """The bad ones of all requests in each of the newest two blocks that have any."""

@@ -106,9 +106,8 @@ class Relatives:
             comparison.take(counts, self.settle_s, frozen=frozen)
 
     def _remember(self, measure: str, counts: Counts) -> None:
-        self._histories.setdefault(measure, History()).add(counts)
-        for count in counts.every:
-            self.hours.add(measure, counts.at, count.bad, count.of, count.buckets)
+        for ended in self._histories.setdefault(measure, History()).add(counts):
+            self.hours.add(measure, ended.begun, ended.bad, ended.of, ended.buckets)
 
     def arm(self, candidate: str, baseline: Baseline | None, evidence: Evidence, now: float) -> bool:
         """All bets anew for a new candidate, and for what could not be compared before; after the watch again, with a

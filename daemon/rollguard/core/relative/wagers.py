@@ -53,6 +53,11 @@ class Wager:
     """That of the bet against the past, as of the last interval."""
 
     @property
+    def counted(self) -> bool:
+        """Whether the candidate's machines counted anything of late."""
+        return any(stratum.new for stratum in self.strata)
+
+    @property
     def strength(self) -> float:
         """How far the log-evidence is beyond what it needs."""
         return self.log_evidence - self.terms.need

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 from rollguard.core import ratios, text
 from rollguard.core.evidence.strata import total
@@ -22,33 +23,39 @@ HINT = math.log(5.0)
 def finding_of(rule: Rule, comparison: Comparison | None, evidence: Evidence, settle_s: float, now: float) -> Finding:
     """The rule's answer. ``comparison`` None: it was not begun for this release."""
     assert isinstance(rule.condition, Compared)
-    finding = Finding(rule=rule, state=RuleState.CLEAR, sentence="", trigger=Trigger.RELATIVE)
-    key = _key(rule.condition)
-    blind = _blind(rule.condition, key, evidence, now)
+    blind = _blind(rule.condition, _key(rule.condition), evidence, now)
     if blind is not None:
-        state, why = blind
-        return replace(finding, state=state, sentence=why)
-    if comparison is not None and comparison.calm is not None:
+        return _said(rule, blind[1], blind[0])
+    if comparison is None:
+        return _said(rule, f"{_name(rule.condition, None)}: {_nothing(rule.condition, evidence)}")
+    if comparison.calm is not None:
         return comparison.calm
-    wager = (comparison.side_by_side or comparison.strongest) if comparison is not None else None
-    if comparison is None or wager is None:
-        return replace(finding, sentence=f"{_name(rule.condition, None)}: {_nothing(rule.condition, evidence)}")
-    if not any(stratum.new for stratum in wager.strata):
+    shown = comparison.side_by_side
+    wager = shown or comparison.strongest
+    if wager is None:
+        return _said(rule, f"{_name(rule.condition, None)}: {_nothing(rule.condition, evidence)}")
+    if not wager.counted:
         why = f"nothing was counted yet; what a machine does in its first {text.seconds(settle_s) or '0 s'} is left out"
-        return replace(finding, sentence=f"{_name(rule.condition, wager)}: {why}")
-    return _judged(finding, rule.condition, comparison, wager, evidence, settle_s, now)
+        return _said(rule, f"{_name(rule.condition, wager)}: {why}")
+    return _judged(rule, rule.condition, comparison, wager, evidence, settle_s, now, shown=shown is not None)
+
+
+def _said(rule: Rule, sentence: str, state: RuleState = RuleState.CLEAR) -> Finding:
+    """There is nothing to weigh."""
+    return Finding(rule=rule, state=state, sentence=sentence, trigger=Trigger.RELATIVE)
 
 
 def _judged(
-    finding: Finding,
+    rule: Rule,
     condition: Compared,
     comparison: Comparison,
     wager: Wager,
     evidence: Evidence,
     settle_s: float,
     now: float,
+    *,
+    shown: bool,
 ) -> Finding:
-    shown = comparison.side_by_side is not None
     log_odds = max(wager.log_evidence, wager.live.log_evidence) if shown and wager.live else wager.log_evidence
     won, odds = comparison.won or shown, math.exp(min(max(log_odds, 0.0), math.log(ODDS_MAX)))
     comparison.since = (comparison.since or now) if won or log_odds >= HINT else None
@@ -56,7 +63,7 @@ def _judged(
     comparison.won_at = (comparison.won_at or now) if won else None
     value, words = _words(condition, wager)
     finding = Finding(
-        rule=finding.rule,
+        rule=rule,
         state=RuleState.CLEAR,
         sentence=words,
         value=value,
@@ -83,7 +90,7 @@ def _judged(
     if won:
         return _convicted(replace(finding, sentence=convicted), comparison, wager, evidence, early=early)
     lasting = comparison.suspicious_at is not None and now - comparison.suspicious_at >= GROWS_S
-    if lasting and finding.rule.then is Action.ROLLBACK and not early:
+    if lasting and rule.then is Action.ROLLBACK and not early:
         return _only_page(replace(finding, state=RuleState.FIRING, sentence=f"{convicted}: too few to act on"))
     if log_odds >= HINT:
         return replace(finding, state=RuleState.PENDING, sentence=f"{words}: odds of {odds:,.0f} so far")
@@ -123,8 +130,7 @@ def _only_page(finding: Finding) -> Finding:
 def _blind(condition: Compared, key: str, evidence: Evidence, now: float) -> tuple[RuleState, str] | None:
     """Blind, or why that would be too much said; None: there are fresh readings."""
     view, signal = evidence.view, evidence.policy.signal(key.partition(".")[0])
-    newest = ratios.last_answer(key, view, evidence.windows)
-    if newest is not None and now - newest <= stale_after_s(signal):
+    if ratios.answered_since(now - stale_after_s(signal), key, view, evidence.windows):
         return None
     youngest = max((t.since for t in view.cohort), default=-math.inf)
     born_at = max(evidence.alive_since, view.whole_since, youngest)
@@ -169,11 +175,16 @@ def _words(condition: Compared, wager: Wager) -> tuple[float | None, str]:
         said = text.seconds(newest) if newest is not None else "not read"
         tolerated = f"tolerated {text.seconds(bound.limit)} (baseline {text.seconds(bound.baseline)})"
         return newest, f"{name} {said}, {tolerated}"
-    bad, of = (sum(column) for column in zip(*(total(stratum.new) for stratum in wager.strata), strict=True))
+    bad, of = total([tally for stratum in wager.strata for tally in stratum.new])
     span_s = wager.strata[-1].at - wager.strata[0].at + wager.strata[0].dt_s * wager.strata[0].gap
     shown = f"{text.percent(bad / of)} of {of:.0f}" if of else "no traffic"
-    baseline = f"tolerated {text.percent(bound.limit)} (baseline {text.percent(bound.baseline)})"
-    if isinstance(condition.of, Probes):
-        baseline = f"tolerated {text.percent(bound.limit)}"
+    tolerated = _tolerated(bound.limit, None if isinstance(condition.of, Probes) else bound.baseline)
     lifted = f"; {bound.lifted}" if bound.lifted else ""
-    return bad / of if of else None, f"{name} {shown} in {text.seconds(span_s) or '0 s'}, {baseline}{lifted}"
+    return bad / of if of else None, f"{name} {shown} in {text.seconds(span_s) or '0 s'}, {tolerated}{lifted}"
+
+
+@lru_cache(maxsize=256)
+def _tolerated(limit: float, baseline: float | None) -> str:
+    """The same for every scrape of a release."""
+    before = "" if baseline is None else f" (baseline {text.percent(baseline)})"
+    return f"tolerated {text.percent(limit)}{before}"
