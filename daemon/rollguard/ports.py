@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -83,9 +84,13 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Whom to probe: machine IDs that are started (nobody else may be: a request would wake them)."""
+    """Whom to probe: machine IDs that are started (nobody else may be: a request would wake them).
+
+    ``within_s``: for how long to wait for each answer, where that is less than the signal's timeout.
+    """
 
     started: tuple[str, ...] = ()
+    within_s: float = math.inf
 
 
 class SignalSource(Protocol):

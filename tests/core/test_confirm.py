@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
-from rollguard.core.confirm import FOR_S_MAX, MACHINES_MAX, Doubts, again, asks_again, chosen
+from rollguard.core.confirm import FOR_S_MAX, MACHINES_MAX, Doubts, again, asks_again, chosen, given_up, patience_s
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger
 from rollguard.core.judge import judge
 from rollguard.core.model import EDGE, Reading
@@ -289,3 +290,44 @@ def test_a_rule_that_asks_the_edge_alone_is_confirmed_by_the_edge_alone() -> Non
     found = judge(rule, evidence(*rows, view=a_view(2), policy=policy), NOON)
     assert (found.trigger, found.machines) == (Trigger.HARD_DOWN, ())
     assert found.sentence == "health fails for 4 s without a break (HTTP 500) on the edge"
+
+
+# -- for how long to wait for those who all failed ---------------------------------------------------------------------
+
+
+def took(*seconds: float, subject: str = "m1") -> list[Reading]:
+    """Good answers, each so long after it was asked for."""
+    rows = usual(" ".join(["ok"] * len(seconds)), subject=subject)
+    return [replace(r, since=r.at - s) for r, s in zip(rows, seconds, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "patience"),
+    [
+        ([0.05] * 10, 0.5),  # the least
+        ([0.3] * 10, 0.9),
+        ([3.0, 3.0] + [0.3] * 8, 0.9),  # two slow ones are no habit
+        ([3.0, 3.0, 3.0] + [0.3] * 7, 9.0),  # three are
+        ([3.0] * 30 + [0.3] * 10, 0.9),  # of late
+        ([0.3], 0.9),
+    ],
+)
+def test_who_is_asked_again_is_given_a_few_times_its_usual_answer(seconds: list[float], patience: float) -> None:
+    assert patience_s(windows(took(*seconds)), "health", ["m1"]) == pytest.approx(patience)
+
+
+def test_the_slowest_subject_sets_the_pace_and_who_was_never_well_is_given_all_the_time_there_is() -> None:
+    known = windows(took(0.05, 0.05), took(0.4, 0.4, subject="m2"), usual("fail fail", subject="m3"))
+    assert patience_s(known, "health", ["m1", "m2"]) == pytest.approx(1.2)
+    assert patience_s(known, "health", ["m1", "m2", "m3"]) == math.inf
+    assert patience_s(known, "health", ["m1", "m4"]) == math.inf
+
+
+def test_only_silence_for_as_long_as_was_waited_is_given_up() -> None:
+    silent = replace(readings("fail")[0], since=NOON - 0.5, detail="timeout after 0.5s")
+    assert given_up(silent, 0.5)
+    assert not given_up(silent, 4.0)
+    assert not given_up(replace(silent, since=NOON - 0.01, detail="connection refused"), 0.5)
+    assert not given_up(replace(silent, detail="HTTP 503"), 0.5)
+    assert not given_up(replace(silent, value=1.0, detail=""), 0.5)
+    assert not given_up(silent, math.inf)

@@ -141,14 +141,14 @@ def test_the_hours_of_earlier_days_survive_a_restart_of_the_guard() -> None:
         return sum(hour.total for hours in rows for hour in hours.values())
 
     async def story(shop: Shop) -> None:
-        await shop.wait(6)
+        await shop.wait(11)
         counted.append(requests(shop))
         await shop.die_and_rise()
         await asyncio.sleep(10)
         counted.append(requests(shop))
 
     open_shop(story)
-    assert counted[0] > counted[1] > counted[0] / 2
+    assert counted[0] >= counted[1] > counted[0] / 3  # they are written every five minutes
 
 
 # -- the source of the numbers -----------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ probes of the usual pace, else a blip of two seconds would roll back.
 from __future__ import annotations
 
 import heapq
+import math
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 
 from rollguard.core.fleet import Tenure
 from rollguard.core.judging import Evidence, has_edge, scopes_of, stale_after_s
@@ -31,6 +33,11 @@ fewer. By when they were asked, not by when they were given up: a blip may lose 
 """
 TIMER_S = 0.05
 """By so much timers may be off."""
+PATIENCE_S_MIN = 0.5
+PATIENCE = 3.0
+"""Where everybody fails, who is asked again is given so many times as long as good answers of late took."""
+ANSWERS, SLOWEST_LEFT_OUT = 10, 2
+"""How long those took is read off so many; a first request after a boot is no habit."""
 USUAL_K = 3
 PROBES_MIN = 2
 APART_S_MAX = 2.0
@@ -93,6 +100,27 @@ def chosen(lives: Sequence[Tenure]) -> tuple[str, ...]:
         most = (MACHINES_MAX - len(found)) // (len(by_digest) - place)
         found += [machines[i * len(machines) // most] for i in range(most)] if len(machines) > most else machines
     return tuple(sorted(found))
+
+
+def patience_s(windows: Windows, signal: str, subjects: Iterable[str]) -> float:
+    """For how long to wait for those who all failed just now, in seconds; infinite where one was not heard of before.
+
+    An app that answered in a twentieth of a second until now and does not in half a second, after it did not within
+    its timeout, hangs still. Its timeout would only be waited for once more.
+    """
+    usual_s = 0.0
+    for subject in subjects:
+        good = (r for r in windows.newest_first(signal, subject) if r.value == 1.0 and r.since is not None)
+        took_s = sorted(r.at - (r.since or 0.0) for r in islice(good, ANSWERS))
+        if not took_s:
+            return math.inf
+        usual_s = max(usual_s, took_s[max(0, len(took_s) - 1 - SLOWEST_LEFT_OUT)])
+    return max(PATIENCE_S_MIN, PATIENCE * usual_s)
+
+
+def given_up(reading: Reading, within_s: float) -> bool:
+    """Whether nothing came because no longer than ``within_s`` was waited for it."""
+    return reading.unanswered and reading.since is not None and reading.at - reading.since >= within_s - TIMER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

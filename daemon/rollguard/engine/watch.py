@@ -51,6 +51,8 @@ class Watch:
         self._polling: dict[str, Polling] = {}
         self._doubt_begins = asyncio.Event()
         self._failed = asyncio.Event()
+        self._all_failed: dict[str, tuple[str, ...]] = {}
+        """Of each signal, who was asked last, where all of them failed."""
         self.lag = Lag()
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
@@ -110,14 +112,15 @@ class Watch:
     async def _round(self, source: SignalSource, *, repeated: bool) -> frozenset[str]:
         """Read a signal once; who failed. What is asked again is kept apart, and counted by nobody."""
         anchor = self._anchor
-        asked_at = self.lag.now()
-        said = await source.read(self._fleet(repeated=repeated), self._clock)
+        asked_at, fleet = self.lag.now(), self._fleet(source.name, repeated=repeated)
+        said = await source.read(fleet, self._clock)
         signal = next((s for s in self.policy.signals if s.name == source.name), None)
         readings = excused(said, signal, self.lag.late_s(asked_at))
         known = self._subjects() if anchor == self._anchor else set()
         readings = [r for r in readings if r.subject in known and (not repeated or r.key == source.name)]
-        if readings:
-            self.rounds.append((source.name, readings))
+        heard_out = [r for r in readings if not confirm.given_up(r, fleet.within_s)]
+        if heard_out:  # who was not given the usual time to answer has not failed by any rule's measure
+            self.rounds.append((source.name, heard_out))
         if repeated:
             self.windows.add(replace(r, key=confirm.again(r.key)) for r in readings)
         else:
@@ -125,6 +128,8 @@ class Watch:
             for reading in readings:
                 self._on_reading(reading)
         failed = frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
+        asked = {r.subject for r in readings if r.key == source.name}
+        self._all_failed[source.name] = tuple(sorted(asked)) if asked == failed else ()
         if failed or repeated:
             self._failed.set()
         return failed
@@ -163,13 +168,15 @@ class Watch:
         machines = self.snapshot.machines if self.snapshot else ()
         return {EDGE, *self.tenures, *(m.id for m in machines)}
 
-    def _fleet(self, *, repeated: bool = False) -> Fleet:
+    def _fleet(self, signal: str, *, repeated: bool) -> Fleet:
         """Whom to probe. Nobody by name when it is not known any more who is started: a request wakes a sleeper."""
         stale_s = 3 * self.policy.platform_every_s + 10.0
         if self.snapshot is None or self._clock.now() - self.snapshot.at > stale_s:
             return Fleet()
         if repeated:
-            return Fleet(started=confirm.chosen(tuple(self.present.values())))
+            silent = self._all_failed.get(signal, ())
+            within_s = confirm.patience_s(self.windows, signal, silent) if silent else math.inf
+            return Fleet(confirm.chosen(tuple(self.present.values())), within_s)
         return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))
 
     async def look(self, *, closely: bool = False) -> Snapshot:

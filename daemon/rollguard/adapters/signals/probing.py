@@ -44,14 +44,17 @@ async def probe_all(
     max_bytes: int,
     told: Callable[[Probe], Sequence[Reading]],
 ) -> list[Reading]:
-    """What each probe tells, of the subjects of the signal's scopes; all are asked at once, in the signal's timeout.
+    """What each probe tells, of the subjects of the signal's scopes; all are asked at once, in the signal's timeout or
+    the fleet's.
 
     An answer is worked off as soon as it is there, and is not kept: hundreds of machines may have large ones.
     """
     turns = Turns()
 
+    timeout_s = min(signal.timeout_s, fleet.within_s)
+
     async def ask(subject: str) -> Sequence[Reading]:
-        probe = await _probe(signal, transport, subject, clock, max_bytes)
+        probe = await _probe(signal, transport, subject, clock, max_bytes, timeout_s)
         return await turns.take(len(probe.answer.body) if probe.answer else 0, told, probe)
 
     rounds = await asyncio.gather(*(ask(subject) for subject in subjects(signal.scopes, fleet)))
@@ -65,15 +68,13 @@ def subjects(scopes: Set[Scope], fleet: Fleet) -> tuple[str, ...]:
 
 
 async def _probe(
-    signal: HttpSignal | JsonSignal, transport: Transport, subject: str, clock: Clock, max_bytes: int
+    signal: HttpSignal | JsonSignal, transport: Transport, subject: str, clock: Clock, max_bytes: int, timeout_s: float
 ) -> Probe:
     headers = HEADERS if subject == EDGE else HEADERS | {INSTANCE_HEADER: subject}
     answer, too_large, value, gap = None, False, 0.0, None
     asked_at = clock.now()
     try:
-        answer = await transport.request(
-            "GET", signal.url, headers=headers, timeout_s=signal.timeout_s, max_bytes=max_bytes
-        )
+        answer = await transport.request("GET", signal.url, headers=headers, timeout_s=timeout_s, max_bytes=max_bytes)
     except TooLarge as error:
         answer, too_large = error.answer, True
     except Saturated as error:
