@@ -52,6 +52,25 @@ def test_an_outage_that_hits_all_machines_never_fires(share: float, new: int) ->
         assert matched.fired_at is None
 
 
+def test_outages_that_hit_all_machines_hardly_ever_agree() -> None:
+    """Its bar is one of 300; over 600 deploys in which all fail alike."""
+    dice, agreed = random.Random("outages"), 0
+    for number in range(600):
+        matched, share, new = Matched(), dice.choice([0.2, 0.4, 0.6, 0.8]), 1 + number % 3
+        for second in range(60):
+            failed = [dice.random() < share for _ in range(4)]
+            matched.take(float(second), [Asked(sum(failed[:new]), new, sum(failed[new:]), 4 - new)])
+        agreed += matched.agreed_at is not None
+    assert agreed <= 2
+
+
+def test_a_deploy_that_is_over_after_a_few_bad_seconds_has_agreed_before_it_could_fire() -> None:
+    matched = after([[Asked(1, 1, 0, 3)]] * 10)
+    assert matched.fired_at is None
+    assert matched.agreed_at is not None
+    assert after([[Asked(1, 1, 0, 3)]] * 5).agreed_at is None
+
+
 def test_seconds_in_which_half_of_the_old_machines_fail_are_no_evidence() -> None:
     matched = after([[Asked(1, 1, 1, 2)]] * 60)
     assert matched.log_evidence <= 0

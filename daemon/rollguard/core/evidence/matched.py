@@ -2,11 +2,13 @@
 
     matched = Matched()                                  # or Matched(alpha=..., limit=...)
     matched.take(at, [Asked(new_failed, new_asked, old_failed, old_asked), ...])    # one second; one per region
-    matched.fired_at                                     # since when it says "bad release", or None
+    matched.fired_at                                     # since when it says "bad release" by itself, or None
+    matched.agreed_at                                    # since when it agrees with the frozen-baseline test, or None
     matched.log_evidence, matched.need
 
 Asking only the failing machine again each second would be wrong: the others pass by luck during a partial outage, and
-the release is blamed. A second in which only one cohort was asked is no evidence.
+the release is blamed. A second in which only one cohort was asked is no evidence. A deploy that is over before the test
+could fire by itself may have shown enough to agree with what the past says, see ``live``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rollguard.core.evidence.bounds import PROBES
-from rollguard.core.evidence.live import ALPHA_LIVE, MORE, WEIGHT_PROBES
+from rollguard.core.evidence.live import AGREE_NEED, ALPHA_LIVE, MORE, WEIGHT_PROBES
 from rollguard.core.evidence.machines import possible
 from rollguard.core.evidence.pairs import NOTHING, ODDS, STAKES_OVER_S, Mixture, added, pair_factors
 
@@ -46,7 +48,9 @@ class Matched:
     limit: float = PROBES
     at: float | None = None
     mixture: Mixture = field(default_factory=Mixture)
+    agrees: Mixture = field(default_factory=Mixture)
     fired_at: float | None = None
+    agreed_at: float | None = None
 
     @property
     def need(self) -> float:
@@ -71,23 +75,31 @@ class Matched:
         frozen = _fails(math.fsum(r.old_failed for r in asked), math.fsum(r.old for r in asked))
         factors = [] if frozen else [_factors(r, self.limit) for r in asked if not _fails(r.old_failed, r.old)]
         most = (self.need + MORE) * min(elapsed_s, APART_S_MAX) / LEAST_S
-        self.mixture.take(added(factors) if factors else NOTHING, elapsed_s, most)
+        grows = added(factors) if factors else NOTHING
+        self.mixture.take(grows, elapsed_s, most)
+        self.agrees.take(grows, elapsed_s)
         if new_failing_now is None:
             new_failing_now = math.fsum(r.new_failed for r in asked) > HALF * math.fsum(r.new for r in asked)
         controlled = not frozen and any(r.old for r in asked)
-        if self.fired_at is None and controlled and new_failing_now and self.log_evidence >= self.need:
+        if not (controlled and new_failing_now):
+            return
+        if self.fired_at is None and self.log_evidence >= self.need:
             self.fired_at = at
+        if self.agreed_at is None and self.agrees.log_evidence >= AGREE_NEED:
+            self.agreed_at = at
 
     def to_plain(self) -> list[Any]:
         """As JSON values."""
-        return [self.alpha, self.limit, self.at, self.fired_at, self.mixture.to_plain()]
+        instants = [self.at, self.fired_at, self.agreed_at]
+        return [self.alpha, self.limit, instants, self.mixture.to_plain(), self.agrees.to_plain()]
 
     @classmethod
     def from_plain(cls, plain: Sequence[Any]) -> Matched:
         """What ``to_plain`` gave. Raises ``ValueError``, ``TypeError`` for what it did not give."""
-        alpha, limit, at, fired_at, mixture = plain
-        instants = [None if value is None else float(value) for value in (at, fired_at)]
-        return cls(float(alpha), float(limit), instants[0], Mixture.from_plain(mixture), instants[1])
+        alpha, limit, instants, mixture, agrees = plain
+        at, fired_at, agreed_at = (None if value is None else float(value) for value in instants)
+        mixtures = Mixture.from_plain(mixture), Mixture.from_plain(agrees)
+        return cls(float(alpha), float(limit), at, *mixtures, fired_at, agreed_at)
 
 
 def _fails(failed: float, of: float) -> bool:

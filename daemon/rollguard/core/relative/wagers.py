@@ -75,7 +75,7 @@ class Wager:
         if frozen or self.old_too:
             self.bet.idle(stratum.dt_s * stratum.gap, watch_s)
         else:
-            alone = bool(stratum.old) and only_new_are_bad(regions, self.levels, self.bound.limit)
+            alone = self.agreed or (bool(stratum.old) and only_new_are_bad(regions, self.levels, self.bound.limit))
             self.bet.count(bad, of, self.terms, stratum.dt_s, stratum.gap, watch_s, 2.0 if alone else 1.0)
         self.log_evidence = self.bet.log_evidence
         if frozen or not stratum.old:
@@ -90,8 +90,14 @@ class Wager:
         """Whether machines on the old image show that it is the release."""
         if self.live is None:
             return False
-        agreed = isinstance(self.live, Live) and self.live.agreed_at is not None
-        return self.live.fired_at is not None or (agreed and self.strength >= 0.0)
+        return self.live.fired_at is not None or (self.agreed and self.strength >= 0.0)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether machines on the old image showed in this deploy that it may be the release: what the past says of it
+        need not wait for a blip to pass.
+        """
+        return self.live is not None and self.live.agreed_at is not None
 
     def counts_cold(self, counts: Counts) -> Stratum | None:
         """Machines that are not settled yet count where nearly everything fails: that is no cold start."""
