@@ -153,14 +153,19 @@ def keys_of(of: Countable) -> tuple[str, ...]:
 
 
 def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float) -> Pair | None:
-    """What ``rule`` counted since then on the machines ``first`` and on the cohort; None: nothing on either side."""
+    """What ``rule`` counted on the machines ``first``, since they are up and settled, and on the cohort in the same time;
+    None: nothing on either side. ``since`` is from when on they are watched.
+    """
     of = counted_by(rule, evidence)
     mine = [t for t in evidence.view.others if t.machine in first and t.started]
     peers = list(evidence.view.serving)
     if of is None or not mine or not peers:
         return None
-    # A machine's first moments say nothing about its image; both sides are compared over the same seconds.
-    start = max([since, *(t.since + evidence.policy.comparing.settle_s for t in mine)])
+    # A machine's first moments say nothing about its image; both sides are compared over the same seconds. What it did
+    # after them while it was looked at whether it is stable counts as well.
+    settings = evidence.policy
+    settled_at = max(t.since + settings.comparing.settle_s for t in mine)
+    start = max(since - settings.rollback.stability_s, settled_at)
     bound = _telling(of, evidence, mine, peers, start, now)
     if bound is None:
         return None

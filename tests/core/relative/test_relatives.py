@@ -310,3 +310,19 @@ def test_the_hours_are_filled_as_the_app_is_counted() -> None:
         world.step()
     rows = world.relatives.hours.hours[measure_of(ERRORS, world.policy)]
     assert sum(hour.total for hour in rows.values()) == pytest.approx(4 * 300 * 20, rel=0.2)
+
+
+def test_what_a_sick_machine_did_is_not_held_against_the_release_when_it_is_well_again() -> None:
+    """The bet remembers it for long; nobody may roll back for it."""
+
+    def ailing(after: float) -> float:
+        return 0.4 if 60 < after < 240 else 0.001
+
+    world = Released(new=four(Does()) | {"m3": Does(errors=ailing)})
+    blamed = set()
+    while world.now - NOON < 600:
+        world.step()
+        finding = world.finding(MORE_ERRORS)
+        if finding.firing and finding.rule.then is Action.ROLLBACK:
+            blamed.add(finding.blame)
+    assert blamed == {Blame.MACHINE}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollguard.core.evidence.bets import Bet, Terms
-from rollguard.core.evidence.limits import lower
+from rollguard.core.evidence.limits import lower, upper
 from rollguard.core.evidence.live import Live, old_are_bad_too, only_new_are_bad
 from rollguard.core.evidence.machines import Levels
 from rollguard.core.evidence.matched import Asked, Matched
@@ -21,6 +21,10 @@ SEVERE_N, SEVERE = 4.0, 0.35
 STRATA_KEPT = 5
 """Over so many intervals a single sick machine is looked for."""
 SURELY_Z = 1.65
+APART, NEARLY = 8.0, 2.0
+"""A machine that is surely so many times worse than all others together is sick by itself, if those are not surely beyond
+so many times what is tolerated.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,9 @@ class Wager:
         return lower(tally.bad, tally.of, 1.0) > self.bound.limit
 
     def sick(self) -> tuple[str, ...]:
-        """The machine that alone does it: without it the others, who had something to show, are within the bound."""
+        """The machine that alone does it: without it the others, who had something to show, are within the bound; or
+        it is so much worse than they are that they had enough to show whatever the bound is.
+        """
         by_machine: dict[str, list[float]] = {}
         for stratum in self.strata:
             for tally in stratum.new:
@@ -124,7 +130,17 @@ class Wager:
         bad = sum(row[0] for m, row in by_machine.items() if m != worst)
         of = sum(row[1] for m, row in by_machine.items() if m != worst)
         # Looked at after every scrape: the rest must be surely beyond the bound before it counts as bad as well.
-        return (worst,) if of * limit >= 1.0 and lower(bad, of, SURELY_Z) <= limit else ()
+        least = lower(bad, of, SURELY_Z)
+        within = of * limit >= 1.0 and least <= limit
+        own_bad, own_of = by_machine[worst]
+        apart = APART * upper(bad, of, SURELY_Z) <= lower(own_bad, own_of, SURELY_Z) and least <= NEARLY * limit
+        return (worst,) if within or apart else ()
+
+    @property
+    def well_again(self) -> bool:
+        """Whether all of late, as far back as a sick machine is looked for, is within the bound."""
+        bad, of = total([tally for stratum in self.strata for tally in stratum.new])
+        return len(self.strata) == STRATA_KEPT and of > 0 and bad <= self.bound.limit * of
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON values."""

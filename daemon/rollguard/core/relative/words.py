@@ -113,6 +113,8 @@ def _convicted(finding: Finding, comparison: Comparison, wager: Wager, evidence:
         return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=words)
     if comparison.rearmed:
         return _only_page(finding)
+    if wager.well_again:  # what held the act so long, a sick machine or a person, held it long enough
+        return _only_page(replace(finding, sentence=f"{finding.sentence}; by now it is within tolerance"))
     if (wager.live is not None or isinstance(wager, GaugeWager)) and not view.whole:
         why = "machines on the old image have not shown yet that it is the release"
         return _only_page(replace(finding, sentence=f"{finding.sentence}; {why}"))
