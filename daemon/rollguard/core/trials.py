@@ -153,8 +153,8 @@ def keys_of(of: Countable) -> tuple[str, ...]:
 
 
 def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float) -> Pair | None:
-    """What ``rule`` counted on the machines ``first``, since they are up and settled, and on the cohort in the same time;
-    None: nothing on either side. ``since`` is from when on they are watched.
+    """What ``rule`` counted on the machines ``first``, since they are up and settled, and on the cohort then; None:
+    nothing on either side. ``since`` is from when on they are watched.
     """
     of = counted_by(rule, evidence)
     mine = [t for t in evidence.view.others if t.machine in first and t.started]

@@ -312,13 +312,14 @@ def test_the_hours_are_filled_as_the_app_is_counted() -> None:
     assert sum(hour.total for hour in rows.values()) == pytest.approx(4 * 300 * 20, rel=0.2)
 
 
-def test_what_a_sick_machine_did_is_not_held_against_the_release_when_it_is_well_again() -> None:
+@pytest.mark.parametrize("rps", [1.0, 20.0])
+def test_what_a_sick_machine_did_is_not_held_against_the_release_when_it_is_well_again(rps: float) -> None:
     """The bet remembers it for long; nobody may roll back for it."""
 
     def ailing(after: float) -> float:
         return 0.4 if 60 < after < 240 else 0.001
 
-    world = Released(new=four(Does()) | {"m3": Does(errors=ailing)})
+    world = Released(new=four(Does(rps=rps)) | {"m3": Does(rps=rps, errors=ailing)})
     blamed = set()
     while world.now - NOON < 600:
         world.step()

@@ -19,11 +19,13 @@ from rollguard.core.relative.counts import Counts
 SEVERE_N, SEVERE = 4.0, 0.35
 """So many requests and such a part of them failing are no cold start."""
 STRATA_KEPT = 5
-"""Over so many intervals a single sick machine is looked for."""
+"""Over so many intervals at least a single sick machine is looked for."""
+HINT = math.log(5.0)
+"""Odds of five are nothing to act on, but no calm either."""
 SURELY_Z = 1.65
 APART, NEARLY = 8.0, 2.0
-"""A machine that is surely so many times worse than all others together is sick by itself, if those are not surely beyond
-so many times what is tolerated.
+"""A machine that is surely so many times worse than all others together is sick by itself, if those are not surely
+beyond so many times what is tolerated.
 """
 
 
@@ -55,6 +57,10 @@ class Wager:
     strata: deque[Stratum] = field(default_factory=lambda: deque(maxlen=STRATA_KEPT))
     log_evidence: float = -math.inf
     """That of the bet against the past, as of the last interval."""
+    suspects: dict[str, list[float]] = field(default_factory=dict)
+    """What each machine of the candidate counted, bad ones and all, since there is more than a hint against it: what it
+    is to be convicted by.
+    """
 
     @property
     def counted(self) -> bool:
@@ -82,12 +88,25 @@ class Wager:
             alone = self.agreed or (bool(stratum.old) and only_new_are_bad(regions, self.levels, self.bound.limit))
             self.bet.count(bad, of, self.terms, stratum.dt_s, stratum.gap, watch_s, 2.0 if alone else 1.0)
         self.log_evidence = self.bet.log_evidence
+        if not frozen:
+            self._suspect()
         if frozen or not stratum.old:
             return
         if isinstance(self.live, Live):
             self.live.take(regions, self.levels)
         elif self.live is not None:
             self.live.take(stratum.at, [Asked(*total(s.new), *total(s.old)) for s in regions])
+
+    def _suspect(self) -> None:
+        """Keep who did it: a sick machine that is well again by now did it all the same."""
+        if self.log_evidence < HINT:
+            self.suspects = {}
+            return
+        for stratum in [self.strata[-1]] if self.suspects else self.strata:
+            for tally in stratum.new:
+                row = self.suspects.setdefault(tally.machine, [0.0, 0.0])
+                row[0] += tally.bad
+                row[1] += tally.of
 
     @property
     def shown(self) -> bool:
@@ -117,12 +136,7 @@ class Wager:
         """The machine that alone does it: without it the others, who had something to show, are within the bound; or
         it is so much worse than they are that they had enough to show whatever the bound is.
         """
-        by_machine: dict[str, list[float]] = {}
-        for stratum in self.strata:
-            for tally in stratum.new:
-                row = by_machine.setdefault(tally.machine, [0.0, 0.0])
-                row[0] += tally.bad
-                row[1] += tally.of
+        by_machine = self.suspects
         if len(by_machine) < 2:
             return ()
         limit = self.bound.limit
@@ -136,12 +150,6 @@ class Wager:
         apart = APART * upper(bad, of, SURELY_Z) <= lower(own_bad, own_of, SURELY_Z) and least <= NEARLY * limit
         return (worst,) if within or apart else ()
 
-    @property
-    def well_again(self) -> bool:
-        """Whether all of late, as far back as a sick machine is looked for, is within the bound."""
-        bad, of = total([tally for stratum in self.strata for tally in stratum.new])
-        return len(self.strata) == STRATA_KEPT and of > 0 and bad <= self.bound.limit * of
-
     def to_plain(self) -> dict[str, Any]:
         """As JSON values."""
         bound, terms, live = self.bound, self.terms, self.live
@@ -153,6 +161,7 @@ class Wager:
             "levels": self.levels.to_plain(),
             "old_too": self.old_too,
             "strata": strata_plain(self.strata),
+            "suspects": self.suspects,
         }
 
     @classmethod
@@ -180,6 +189,7 @@ class Wager:
             bool(plain["old_too"]),
             strata_of(plain["strata"]),
             bet.log_evidence,
+            {str(machine): [float(bad), float(of)] for machine, (bad, of) in plain["suspects"].items()},
         )
 
 

@@ -13,11 +13,9 @@ from rollguard.core.judging import Evidence, stale_after_s
 from rollguard.core.policy import Action, Compared, Gauge, Probes, Quantile, Ratio, Rule
 from rollguard.core.relative.comparison import EARLY_S, GROWS_S, Comparison
 from rollguard.core.relative.gauges import GaugeWager, value_of
-from rollguard.core.relative.wagers import Wager
+from rollguard.core.relative.wagers import HINT, Wager
 
 ODDS_MAX = 1e12
-HINT = math.log(5.0)
-"""Odds of five are nothing to act on, but no calm either."""
 
 
 def finding_of(rule: Rule, comparison: Comparison | None, evidence: Evidence, settle_s: float, now: float) -> Finding:
@@ -91,7 +89,8 @@ def _judged(
         return _convicted(replace(finding, sentence=convicted), comparison, wager, evidence, early=early)
     lasting = comparison.suspicious_at is not None and now - comparison.suspicious_at >= GROWS_S
     if lasting and rule.then is Action.ROLLBACK and not early:
-        return _only_page(replace(finding, state=RuleState.FIRING, sentence=f"{convicted}: too few to act on"))
+        few = replace(finding, state=RuleState.FIRING, sentence=f"{convicted}: too few to act on")
+        return _only_page(_sick(few, wager, evidence) or few)
     if log_odds >= HINT:
         return replace(finding, state=RuleState.PENDING, sentence=f"{words}: odds of {odds:,.0f} so far")
     return finding
@@ -108,17 +107,21 @@ def _convicted(finding: Finding, comparison: Comparison, wager: Wager, evidence:
     if wager.old_too:
         words = f"old and new machines alike, not the release: {finding.sentence}"
         return replace(finding, blame=Blame.EVERYONE, sentence=words)
-    if view.whole and (sick := wager.sick()):
-        words = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
-        return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=words)
+    if (of_machine := _sick(finding, wager, evidence)) is not None:
+        return of_machine
     if comparison.rearmed:
         return _only_page(finding)
-    if wager.well_again:  # what held the act so long, a sick machine or a person, held it long enough
-        return _only_page(replace(finding, sentence=f"{finding.sentence}; by now it is within tolerance"))
     if (wager.live is not None or isinstance(wager, GaugeWager)) and not view.whole:
         why = "machines on the old image have not shown yet that it is the release"
         return _only_page(replace(finding, sentence=f"{finding.sentence}; {why}"))
     return finding
+
+
+def _sick(finding: Finding, wager: Wager, evidence: Evidence) -> Finding | None:
+    """The same, told of the one machine that does it, if one does."""
+    sick = wager.sick() if evidence.view.whole else ()
+    words = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
+    return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=words) if sick else None
 
 
 def _only_page(finding: Finding) -> Finding:
