@@ -313,14 +313,15 @@ def took(*seconds: float, subject: str = "m1") -> list[Reading]:
     ],
 )
 def test_who_is_asked_again_is_given_a_few_times_its_usual_answer(seconds: list[float], patience: float) -> None:
-    assert patience_s(windows(took(*seconds)), "health", ["m1"]) == pytest.approx(patience)
+    assert patience_s(windows(took(*seconds)), "health", {"m1": LIFE}) == pytest.approx(patience)
 
 
 def test_the_slowest_subject_sets_the_pace_and_who_was_never_well_is_given_all_the_time_there_is() -> None:
     known = windows(took(0.05, 0.05), took(0.4, 0.4, subject="m2"), usual("fail fail", subject="m3"))
-    assert patience_s(known, "health", ["m1", "m2"]) == pytest.approx(1.2)
-    assert patience_s(known, "health", ["m1", "m2", "m3"]) == math.inf
-    assert patience_s(known, "health", ["m1", "m4"]) == math.inf
+    assert patience_s(known, "health", {"m1": LIFE, "m2": LIFE}) == pytest.approx(1.2)
+    assert patience_s(known, "health", {"m1": LIFE, "m2": LIFE, "m3": LIFE}) == math.inf
+    assert patience_s(known, "health", {"m1": LIFE, "m4": LIFE}) == math.inf
+    assert patience_s(known, "health", {"m1": NOON, "m2": LIFE}) == math.inf  # it was another life that was well
 
 
 def test_only_silence_for_as_long_as_was_waited_is_given_up() -> None:

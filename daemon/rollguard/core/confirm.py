@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -102,15 +102,16 @@ def chosen(lives: Sequence[Tenure]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def patience_s(windows: Windows, signal: str, subjects: Iterable[str]) -> float:
-    """For how long to wait for those who all failed just now, in seconds; infinite where one was not heard of before.
+def patience_s(windows: Windows, signal: str, lives: Mapping[str, float]) -> float:
+    """For how long to wait for those who all failed just now, in seconds; infinite where one was never well in its
+    present life. ``lives`` are all of them, and since when each lives.
 
     An app that answered in a twentieth of a second until now and does not in half a second, after it did not within
     its timeout, hangs still. Its timeout would only be waited for once more.
     """
     usual_s = 0.0
-    for subject in subjects:
-        good = (r for r in windows.newest_first(signal, subject) if r.value == 1.0 and r.since is not None)
+    for subject, since in lives.items():
+        good = (r for r in windows.newest_first(signal, subject, since) if r.value == 1.0 and r.since is not None)
         took_s = sorted(r.at - (r.since or 0.0) for r in islice(good, ANSWERS))
         if not took_s:
             return math.inf

@@ -174,7 +174,8 @@ class Watch:
         if self.snapshot is None or self._clock.now() - self.snapshot.at > stale_s:
             return Fleet()
         if repeated:
-            silent = self._all_failed.get(signal, ())
+            began = {EDGE: self.whole_since, **{t.machine: t.since for t in self.tenures.values()}}
+            silent = {subject: began.get(subject, math.inf) for subject in self._all_failed.get(signal, ())}
             within_s = confirm.patience_s(self.windows, signal, silent) if silent else math.inf
             return Fleet(confirm.chosen(tuple(self.present.values())), within_s)
         return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))
