@@ -398,3 +398,8 @@ def test_how_long_machines_settle_may_be_left_to_what_earlier_releases_did() -> 
     assert load(RULES.replace("settle: auto", "settle: 1m")).comparing == Comparing(settle_s=60, alpha=1 / 5000)
     without = RULES.replace("comparison: {settle: auto, healthy_rolled_back: 1 in 5000}\n", "")
     assert load(without).comparing == Comparing(settle_s=30, settle_auto=False, alpha=0.001)
+
+
+def test_one_machine_may_be_given_less_time_to_be_well_again() -> None:
+    assert load(RULES.replace("settle: auto", "settle: auto, alone: 30s")).comparing.alone_s == 30
+    assert load(RULES.replace("settle: auto", "settle: auto, alone: 0s")).comparing.alone_s == 0

@@ -93,7 +93,7 @@ def test_an_app_of_one_machine_is_told_what_a_bad_minute_may_do() -> None:
     rules = policy(rule("errors", ERRORS))
     assert "this app has one machine" in promise(rules, machines=1)[1]
     assert "on an app of one machine" in promise(rules)[1]
-    assert "up to 5 % of watches roll back a healthy release" in promise(rules)[1]
+    assert "up to 3 % of watches roll back a healthy release" in promise(rules)[1]
     assert len(promise(rules, machines=2)) == 1
     assert len(promise(policy(rule("errors", ERRORS, Action.PAGE)), machines=1)) == 1, "a page rolls nothing back"
 

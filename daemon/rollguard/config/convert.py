@@ -241,6 +241,7 @@ def _comparing(
         settle_s=settle_s,
         settle_auto=written.settle is None,
         alpha=written.healthy_rolled_back,
+        alone_s=written.alone,
     )
 
 

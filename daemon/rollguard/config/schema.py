@@ -218,6 +218,10 @@ class Comparison(Section):
         "At most so many healthy releases are ever rolled back by all rules with `worse_than_baseline` together.",
         default="1 in 1000",
     )
+    alone: Duration = doc(
+        "An app of one machine has nobody to be compared with: for so long what speaks against a release must go on.",
+        default="90s",
+    )
 
 
 class Approval(Section):

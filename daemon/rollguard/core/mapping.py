@@ -66,7 +66,8 @@ def feed(policy: Policy, dt_s: float) -> Fed:
     limits = replace(
         policy.interlocks, migration=None, freeze=(), dependencies=(), control=("control",), status_feed=""
     )
-    made = replace(policy, signals=signals, rules=rules, interlocks=limits, mode=Mode.ENFORCE)
+    comparing = replace(policy.comparing, alone_s=0.0)  # how many machines there are nobody tells
+    made = replace(policy, signals=signals, rules=rules, interlocks=limits, comparing=comparing, mode=Mode.ENFORCE)
     counts = tuple(
         (name, EDGE if of_users(policy.signal(name)) else ONE, tuple(some.items())) for name, some in keys.items()
     )

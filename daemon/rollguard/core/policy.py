@@ -211,7 +211,8 @@ class Comparing:
 
     ``blocks`` of ``block_s`` each; a machine's first ``settle_s`` on an image count for nothing; with ``settle_auto``
     that is only where it starts, until earlier releases have told. Of healthy releases at most the share ``alpha`` may
-    be rolled back by all comparisons together.
+    be rolled back by all comparisons together. One machine has nobody to be compared with in the same minutes: there
+    what convicts a release must go on for another ``alone_s``.
     """
 
     block_s: float = 300.0
@@ -219,6 +220,7 @@ class Comparing:
     settle_s: float = 30.0
     settle_auto: bool = False
     alpha: float = 0.001
+    alone_s: float = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ WEIGHTS: Mapping[type, float] = {Ratio: 0.4, Quantile: 0.3, Probes: 0.3}
 PAGED = 0.02
 """Of healthy releases this share may be paged for by all comparisons that only page, together."""
 
-BLIPS = "with two blips of 1 to 3 minutes a day up to 5 % of watches roll back a healthy release"
+BLIPS = "with two blips of 1 to 3 minutes a day up to 3 % of watches roll back a healthy release"
 """Measured, not proven: see docs/judge.md."""
 
 

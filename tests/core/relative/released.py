@@ -58,9 +58,10 @@ class Released:
     regions: dict[str, str] = field(default_factory=dict)
     frozen: Callable[[float], bool] = lambda t: False
     scraped: Callable[[float], bool] = lambda t: True
+    alone_s: float = 0.0
 
     def __post_init__(self) -> None:
-        comparing = Comparing(settle_s=self.settle_s, settle_auto=self.settle_auto)
+        comparing = Comparing(settle_s=self.settle_s, settle_auto=self.settle_auto, alone_s=self.alone_s)
         self.policy: Policy = a_policy(*self.rules, signals=(HEALTH, replace(TRAFFIC, counts_probes=False)))
         self.policy = replace(self.policy, comparing=comparing)
         self.dice = random.Random(self.seed)

@@ -50,10 +50,11 @@ class World:
     scope: Scope = Scope.MACHINE
     settle_s: float = 0.0
     wanders: float = 0.05
+    alone_s: float = 0.0
 
     def __post_init__(self) -> None:
         signals = (replace(NUMBERS, scopes=frozenset({self.scope})),)
-        comparing = Comparing(settle_s=self.settle_s)
+        comparing = Comparing(settle_s=self.settle_s, alone_s=self.alone_s)
         self.policy: Policy = a_policy(SLOWER, SLOWER_PAGE, signals=signals, comparing=comparing)
         self.dice, self.now = random.Random(1), NOON
         self.relatives, self.windows = Relatives(self.policy), Windows(HOUR)

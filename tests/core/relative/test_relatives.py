@@ -327,3 +327,41 @@ def test_what_a_sick_machine_did_is_not_held_against_the_release_when_it_is_well
         if finding.firing and finding.rule.then is Action.ROLLBACK:
             blamed.add(finding.blame)
     assert blamed == {Blame.MACHINE}
+
+
+# -- one machine, which has nobody beside it ---------------------------------------------------------------------------
+
+
+def a_blip(rps: float, lasts_s: float) -> Does:
+    return Does(rps=rps, errors=lambda after: 0.3 if 300 < after < 300 + lasts_s else 0.001)
+
+
+def test_on_one_machine_what_convicts_a_release_must_go_on_before_anybody_acts() -> None:
+    at_once = Released(new={"m1": Does(errors=0.2)}).until_fires(MORE_ERRORS, 600)
+    later = Released(new={"m1": Does(errors=0.2)}, alone_s=90.0).until_fires(MORE_ERRORS, 600)
+    assert at_once is not None
+    assert later is not None
+    assert later[0] == at_once[0] + 90.0
+
+
+@pytest.mark.parametrize(("rps", "lasts_s"), [(1.0, 100.0), (20.0, 120.0)])
+def test_on_one_machine_a_blip_is_over_by_then(rps: float, lasts_s: float) -> None:
+    assert Released(new={"m1": a_blip(rps, lasts_s)}).until_fires(MORE_ERRORS, 1200) is not None
+    world = Released(new={"m1": a_blip(rps, lasts_s)}, alone_s=90.0)
+    said = []
+    while world.now - NOON < 1200:
+        world.step()
+        finding = world.finding(MORE_ERRORS)
+        assert not (finding.firing and finding.rule.then is Action.ROLLBACK)
+        said.append(finding.sentence)
+    assert any("must go on" in sentence for sentence in said)
+    if rps == 1.0:  # with so few requests the bet remembers it for long
+        assert any("not surely beyond tolerance" in sentence for sentence in said)
+
+
+def test_where_others_could_show_it_nobody_waits_for_that() -> None:
+    waited = Released(new=four(Does(errors=0.2)), alone_s=90.0).until_fires(MORE_ERRORS, 600)
+    at_once = Released(new=four(Does(errors=0.2)), alone_s=0.0).until_fires(MORE_ERRORS, 600)
+    assert waited is not None
+    assert at_once is not None
+    assert waited[0] == at_once[0]

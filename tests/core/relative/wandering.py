@@ -118,7 +118,7 @@ def _poisson(dice: random.Random, expected: float) -> int:
 
 
 def policy_of(condition: Compared, settle_s: float = 30.0) -> Policy:
-    return a_policy(a_rule(condition, name="worse"), comparing=Comparing(settle_s=settle_s))
+    return a_policy(a_rule(condition, name="worse"), comparing=Comparing(settle_s=settle_s, alone_s=0.0))
 
 
 def baseline_of(app: App, policy: Policy, blocks: int = 24) -> Baseline:

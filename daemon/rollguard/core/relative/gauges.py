@@ -56,6 +56,11 @@ class GaugeWager(Wager):
         """Whether a machine's value is beyond the limit."""
         return tally.bad > self.bound.limit
 
+    def is_over(self, since: float) -> bool:
+        """Whether the newest value is within the limit."""
+        newest = value_of(self.strata[-1].new) if self.strata else None
+        return newest is not None and newest <= self.bound.limit
+
     def sick(self) -> tuple[str, ...]:
         """Nobody: one machine alone does not move the middle."""
         return ()

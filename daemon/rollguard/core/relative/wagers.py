@@ -108,6 +108,12 @@ class Wager:
                 row[0] += tally.bad
                 row[1] += tally.of
 
+    def is_over(self, since: float) -> bool:
+        """Whether what was counted after that, in the newest three intervals, is not surely beyond the bound."""
+        newest = [stratum for stratum in self.strata if stratum.at > since][-3:]
+        bad, of = total([tally for stratum in newest for tally in stratum.new])
+        return lower(bad, of, SURELY_Z) <= self.bound.limit
+
     @property
     def shown(self) -> bool:
         """Whether machines on the old image show that it is the release."""

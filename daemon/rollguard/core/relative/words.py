@@ -84,6 +84,8 @@ def _judged(
     if won and comparison.won_at is not None and now - comparison.won_at < condition.of.for_s:
         held = f"for {text.seconds(now - comparison.won_at) or '0 s'} of {text.seconds(condition.of.for_s)}"
         return replace(finding, state=RuleState.PENDING, sentence=f"{convicted}, {held}")
+    if won and comparison.won_at is not None and (why := _may_be_a_blip(rule, comparison, wager, evidence, now)):
+        return replace(finding, state=RuleState.PENDING, sentence=f"{convicted}; {why}")
     early = now - comparison.armed_at <= EARLY_S + settle_s
     if won:
         return _convicted(replace(finding, sentence=convicted), comparison, wager, evidence, early=early)
@@ -94,6 +96,19 @@ def _judged(
     if log_odds >= HINT:
         return replace(finding, state=RuleState.PENDING, sentence=f"{words}: odds of {odds:,.0f} so far")
     return finding
+
+
+def _may_be_a_blip(rule: Rule, comparison: Comparison, wager: Wager, evidence: Evidence, now: float) -> str:
+    """Why one machine, which has nobody beside it, is not blamed yet; empty where it has gone on for long enough."""
+    view, alone_s, won_at = evidence.view, evidence.policy.comparing.alone_s, comparison.won_at or now
+    if len(view.cohort) + len(view.others) > 1 or rule.then is Action.PAGE or alone_s <= 0.0:
+        return ""
+    if now - won_at < alone_s:
+        return f"one machine has nobody beside it: it must go on for {text.seconds(alone_s - (now - won_at))} more"
+    if wager.is_over(since=won_at):
+        comparison.won_at = now  # what the bet remembers for long is not to be brought up by a single stray error
+        return "one machine has nobody beside it, and of late it is not surely beyond tolerance"
+    return ""
 
 
 def _convicted(finding: Finding, comparison: Comparison, wager: Wager, evidence: Evidence, *, early: bool) -> Finding:
