@@ -109,10 +109,12 @@ class Wager:
                 row[1] += tally.of
 
     def is_over(self, since: float) -> bool:
-        """Whether what was counted after that, in the newest three intervals, is not surely beyond the bound."""
+        """Whether what was counted after that, in the newest three intervals, is not surely beyond the bound: a single
+        bad one never is.
+        """
         newest = [stratum for stratum in self.strata if stratum.at > since][-3:]
         bad, of = total([tally for stratum in newest for tally in stratum.new])
-        return lower(bad, of, SURELY_Z) <= self.bound.limit
+        return bad < 2.0 or lower(bad, of, SURELY_Z) <= self.bound.limit
 
     @property
     def shown(self) -> bool:
