@@ -39,7 +39,8 @@ class _Block:
     @property
     def sum(self) -> Sum:
         """Of all machines together."""
-        of, bad, *counts = (sum(column) for column in zip(*self.machines.values(), strict=True))
+        rows = [*self.machines.values(), [0.0] * (2 + len(self.bounds))]
+        of, bad, *counts = (sum(column) for column in zip(*rows, strict=True))
         return Sum(self.number * BLOCK_S, bad, of, tuple(zip(self.bounds, accumulate(counts), strict=True)))
 
 
