@@ -161,3 +161,24 @@ def test_what_a_round_raises_ends_the_polling_and_leaves_nobody_behind(repeated_
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(scenario())
+
+
+@pytest.mark.parametrize("by_s", [3600.0, 20.0, -20.0, -3600.0])
+def test_a_clock_that_is_put_right_has_nobody_asked_without_a_pause(by_s: float) -> None:
+    """Found by the soak: the next usual round lay an hour back, and until it was made the app was asked in a loop."""
+    clock, asked = LoopClock(), []
+
+    async def scenario() -> None:
+        async def ask(repeated: bool) -> frozenset[str]:
+            asked.append(asyncio.get_running_loop().time())
+            assert len(asked) < 100, "asked in a loop"
+            return frozenset({"m1"})
+
+        polling = asyncio.create_task(for_a_while(Polling(5.0, ask, clock, Vitals(), lambda: True).forever(), 20.0))
+        await asyncio.sleep(7.3)
+        clock.epoch += by_s
+        await polling
+
+    run(scenario())
+    assert len(asked) <= 26
+    assert any(at > 12 for at in asked)  # and it goes on

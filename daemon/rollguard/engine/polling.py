@@ -82,11 +82,14 @@ class Polling:
             self._note(await self._ask(True))
 
     def _pause_s(self) -> float:
-        """Until a second after the newest round; a usual one that is about to begin takes this one's place."""
+        """Until a second after the newest round, never less: a clock that was put forward leaves the next usual round
+        in the past, and no app may be asked without a pause until that is made. A usual one that is about to begin
+        takes this one's place.
+        """
         now = self._clock.now()
         at = max(now, min(self._began_at, now) + AGAIN_S)
         if self._next_at is not None and self._next_at < at + AGAIN_S / 2:
-            at = self._next_at + AGAIN_S
+            at = max(at, self._next_at + AGAIN_S)
         return at - now
 
     def _note(self, failed: frozenset[str]) -> None:
