@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+SPINS_MAX = 300_000
+"""So often tasks may wake each other at one instant: more is a loop without a pause."""
 EPOCH = 1_787_306_400.0  # what wall clocks show when loop time is 0: 2026-08-21 10:00 UTC
 
 
@@ -33,9 +35,12 @@ class JumpingSelector(selectors.DefaultSelector):
     def __init__(self, loop: VirtualTimeLoop) -> None:
         super().__init__()
         self.loop = loop
+        self.spins = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         busy = timeout is not None and timeout <= 0  # callbacks wait to be called: nobody outside need be heard yet
+        self.spins = self.spins + 1 if busy else 0
+        assert self.spins < SPINS_MAX, "somebody works without end, and time stands still"
         ready = [] if busy else self.heard()
         if not ready:
             assert timeout is not None, "stuck: every task is waiting, and no timer will wake one"
