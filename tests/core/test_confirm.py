@@ -292,7 +292,7 @@ def test_a_rule_that_asks_the_edge_alone_is_confirmed_by_the_edge_alone() -> Non
     assert found.sentence == "health fails for 4 s without a break (HTTP 500) on the edge"
 
 
-# -- for how long to wait for those who all failed ---------------------------------------------------------------------
+# -- for how long to wait where nobody answers -------------------------------------------------------------------------
 
 
 def took(*seconds: float, subject: str = "m1") -> list[Reading]:

@@ -144,6 +144,25 @@ def test_an_app_whose_answers_take_a_second_is_given_more_than_half_a_second(pha
     assert story(broken, 90, machines=2).goal is None
 
 
+def test_who_answers_slowly_that_it_is_broken_is_heard_out() -> None:
+    """Its answers are evidence, for the rules that compare as well; only silence is not waited for twice."""
+    cut_off: list[float] = []
+
+    async def broken(machine: str, now: float) -> Answer | None:
+        if now < 80:
+            return None
+        try:
+            await asyncio.sleep(2.0)
+        except asyncio.CancelledError:
+            cut_off.append(now)
+            raise
+        return 500, {}, b""
+
+    seen = story(broken, 20, machines=2)
+    assert len([at for at, _ in seen.asked if at > 80]) >= 6, "asked again"
+    assert not [at for at in cut_off if at < 87]  # the end of the story cuts the last ones off
+
+
 def test_who_hangs_beside_others_that_are_well_is_given_its_whole_timeout() -> None:
     """Side by side it would be held against a release that it is slow to answer."""
     slow: list[float] = []

@@ -35,7 +35,7 @@ TIMER_S = 0.05
 """By so much timers may be off."""
 PATIENCE_S_MIN = 0.5
 PATIENCE = 3.0
-"""Where everybody fails, who is asked again is given so many times as long as good answers of late took."""
+"""Where nobody answers, who is asked again is given so many times as long as good answers of late took."""
 ANSWERS, SLOWEST_LEFT_OUT = 10, 2
 """How long those took is read off so many; a first request after a boot is no habit."""
 USUAL_K = 3
@@ -103,8 +103,8 @@ def chosen(lives: Sequence[Tenure]) -> tuple[str, ...]:
 
 
 def patience_s(windows: Windows, signal: str, lives: Mapping[str, float]) -> float:
-    """For how long to wait for those who all failed just now, in seconds; infinite where one was never well in its
-    present life. ``lives`` are all of them, and since when each lives.
+    """For how long to wait for those of whom nobody answered just now, in seconds; infinite where one was never well in
+    its present life. ``lives`` are all of them, and since when each lives.
 
     An app that answered in a twentieth of a second until now and does not in half a second, after it did not within
     its timeout, hangs still. Its timeout would only be waited for once more.

@@ -51,8 +51,8 @@ class Watch:
         self._polling: dict[str, Polling] = {}
         self._doubt_begins = asyncio.Event()
         self._failed = asyncio.Event()
-        self._all_failed: dict[str, tuple[str, ...]] = {}
-        """Of each signal, who was asked last, where all of them failed."""
+        self._silent: dict[str, tuple[str, ...]] = {}
+        """Of each signal, who was asked last, where nobody answered anything."""
         self.lag = Lag()
         self._cut_off = False  # the platform could not be reached either
         self.policy = policy
@@ -127,9 +127,9 @@ class Watch:
             self.windows.add(readings)
             for reading in readings:
                 self._on_reading(reading)
-        failed = frozenset(r.subject for r in readings if r.key == source.name and r.value == 0.0)
-        asked = {r.subject for r in readings if r.key == source.name}
-        self._all_failed[source.name] = tuple(sorted(asked)) if asked == failed else ()
+        mine = [r for r in readings if r.key == source.name]
+        failed = frozenset(r.subject for r in mine if r.value == 0.0)
+        self._silent[source.name] = tuple(r.subject for r in mine) if all(r.unanswered for r in mine) else ()
         if failed or repeated:
             self._failed.set()
         return failed
@@ -175,7 +175,7 @@ class Watch:
             return Fleet()
         if repeated:
             began = {EDGE: self.whole_since, **{t.machine: t.since for t in self.tenures.values()}}
-            silent = {subject: began.get(subject, math.inf) for subject in self._all_failed.get(signal, ())}
+            silent = {subject: began.get(subject, math.inf) for subject in self._silent.get(signal, ())}
             within_s = confirm.patience_s(self.windows, signal, silent) if silent else math.inf
             return Fleet(confirm.chosen(tuple(self.present.values())), within_s)
         return Fleet(started=tuple(t.machine for t in self.tenures.values() if t.started))

@@ -106,7 +106,7 @@ class Relatives:
             comparison.take(counts, self.settle_s, frozen=frozen)
 
     def _remember(self, measure: str, counts: Counts) -> None:
-        for ended in self._histories.setdefault(measure, History()).add(counts):
+        for ended in self._histories.setdefault(measure, History()).add(counts):  # no block lies in two hours
             self.hours.add(measure, ended.begun, ended.bad, ended.of, ended.buckets)
 
     def arm(self, candidate: str, baseline: Baseline | None, evidence: Evidence, now: float) -> bool:
