@@ -3,14 +3,15 @@
     .venv/bin/python bench/verdict.py [--runs 20] [--seed 1]
 
 Each run is an app that is well: two hours before a release and one after it, a scrape every 15 s with a histogram of 15
-bounds and three probes, by the built-in policy. Prints one JSON line: microseconds of CPU a sample, and calls of
-functions a sample (Python's and C's), which are the same on every machine.
+bounds and three probes, by the built-in policy. Prints one JSON line: microseconds of CPU a sample, those of them that
+the bets alone take, and calls of functions a sample (Python's and C's), which are the same on every machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
@@ -18,8 +19,11 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
+from typing import Any
+from unittest.mock import patch
 
 from rollguard.config.loader import load_policy
+from rollguard.core.evidence.bets import Bet
 from rollguard.core.samples import Runs
 
 DT_S, BEFORE_S, AFTER_S = 15.0, 7200.0, 3600.0
@@ -78,6 +82,24 @@ def calls(work: Callable[[], int]) -> float:
     return count / done
 
 
+def evidence_s(said: list[str]) -> float:
+    """CPU seconds a sample of all bets that these lines ask for, made once more by themselves."""
+    made: list[tuple[Bet, tuple[Any, ...]]] = []
+    count = Bet.count
+
+    def noted(bet: Bet, *scrape: Any) -> None:
+        made.append((bet, scrape))
+        count(bet, *scrape)
+
+    with patch.object(Bet, "count", noted):
+        done = answered(said)
+    began = time.process_time()
+    for bet, scrape in made:
+        count(bet, *scrape)
+        assert bet.log_evidence < math.inf
+    return (time.process_time() - began) / done
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
@@ -89,7 +111,12 @@ def main() -> int:
     done = answered(said)
     spent_s = time.process_time() - began
     few = list(lines(0, random.Random(options.seed)))
-    figures = {"samples": done, "us": round(1e6 * spent_s / done, 1), "calls": round(calls(lambda: answered(few)))}
+    figures = {
+        "samples": done,
+        "us": round(1e6 * spent_s / done, 1),
+        "evidence_us": round(1e6 * evidence_s(few), 1),
+        "calls": round(calls(lambda: answered(few))),
+    }
     print(json.dumps(figures))
     return 0
 

@@ -262,7 +262,7 @@ def a_rollback(candidate: str = BAD, target: str = GOOD, *, ago: float = HOUR, *
 def a_finding(rule: Rule | None = None, state: RuleState = RuleState.FIRING, **but: Any) -> Finding:
     """A rule that fires and blames the release."""
     settings: dict[str, Any] = {
-        "sentence": "health failed 3 in a row (HTTP 503), limit 3 since 11:59:50Z on 4 of 4 machines",
+        "said": "health failed 3 in a row (HTTP 503), limit 3 since 11:59:50Z on 4 of 4 machines",
         "value": 3.0,
         "blame": Blame.RELEASE,
         "machines": ("m1", "m2", "m3", "m4"),

@@ -273,7 +273,7 @@ def verdicts() -> set[str]:
 
 def findings(state: RuleState) -> tuple[Finding, ...]:
     rule = load_policy(ROOT / "config" / "hotdash-production.yaml", {}).rules[0]
-    return (Finding(rule=rule, state=state, sentence="so it is"),)
+    return (Finding(rule=rule, state=state, said="so it is"),)
 
 
 def sections() -> dict[str, str]:

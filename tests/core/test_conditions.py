@@ -13,7 +13,7 @@ from rollguard.core.lifecycle import Update
 from rollguard.core.model import Mode
 from tests.builders import GOOD, HOUR, NOON, a_case, a_finding, a_goal, a_policy, a_snapshot, a_state, an_incident
 
-CLEAR = a_finding(state=RuleState.CLEAR, sentence="well on 4 of 4")
+CLEAR = a_finding(state=RuleState.CLEAR, said="well on 4 of 4")
 PAUSE = ev.PauseSet(at=NOON - 60.0, by="ada", reason="we look first")
 
 

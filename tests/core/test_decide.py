@@ -39,7 +39,7 @@ def fires(name: str, **but: object) -> Finding:
 
 
 def blind(name: str, **but: object) -> Finding:
-    return fires(name, state=RuleState.BLIND, sentence="no readings of health: no answer", **but)
+    return fires(name, state=RuleState.BLIND, said="no readings of health: no answer", **but)
 
 
 def on(*findings: Finding, mode: Mode = ENFORCE, **but: object) -> Hold | PageDecision | RollBack:

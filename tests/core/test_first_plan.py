@@ -128,12 +128,17 @@ def test_nothing_is_planned_that_nobody_asks_for() -> None:
     assert Planner().plan(policy(ERRORS), (a_finding(),), lambda: failing(3.0), NOON) is not None
 
 
+def test_a_machine_that_has_no_peers_goes_back_without_a_plan() -> None:
+    assert Planner().plan(policy(ERRORS), (a_finding(),), lambda: failing(3.0, machines=1), NOON) is None
+    assert Planner().plan(policy(ERRORS), (a_finding(),), lambda: failing(3.0, machines=2), NOON) is not None
+
+
 def test_a_plan_stands_until_something_is_read_or_found() -> None:
     seen, planner = failing(3.0), Planner()
     rules, found = seen.policy, (a_finding(),)
     plan = planner.plan(rules, found, lambda: seen, NOON)
     assert planner.plan(rules, (a_finding(),), lambda: replace(seen, view=replace(seen.view)), NOON + 1) is plan
-    assert planner.plan(rules, (a_finding(sentence="otherwise"),), lambda: seen, NOON + 1) is not plan
+    assert planner.plan(rules, (a_finding(said="otherwise"),), lambda: seen, NOON + 1) is not plan
     plan = planner.plan(rules, found, lambda: seen, NOON + 2)
     for key, count in (("traffic.requests", 75.0), ("traffic.errors", 30.0)):
         seen.windows.add(counted(key, [count], until=NOON + 15))

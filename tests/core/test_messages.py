@@ -216,7 +216,7 @@ def test_the_gap_of_a_group_of_one_is_said_beforehand() -> None:
 
 @given(st.text(max_size=50).map(lambda t: t * 400), st.integers(0, 30))
 def test_no_text_from_outside_makes_a_page_grow_without_bounds(hostile: str, machines_count: int) -> None:
-    finding: Finding = a_finding(sentence=hostile, machines=tuple(f"m{i}{hostile[:64]}" for i in range(machines_count)))
+    finding: Finding = a_finding(said=hostile, machines=tuple(f"m{i}{hostile[:64]}" for i in range(machines_count)))
     record = DigestRecord(digest=GOOD, image_ref=hostile, version=None, first_seen_at=NOON)
     sent = a_page(hostile, findings=(finding,), refusals=(Refusal("pause", hostile),), target=record)
     assert len(sent.summary) <= 1000

@@ -169,7 +169,7 @@ def test_an_app_that_is_all_asleep_cannot_be_verified() -> None:
 
 
 def test_a_blind_rule_that_could_roll_back_is_no_proof() -> None:
-    blind = a_finding(state=RuleState.BLIND, sentence="no readings of health: no answer")
+    blind = a_finding(state=RuleState.BLIND, said="no readings of health: no answer")
     found = verdict(WELL, blind)
     assert found == Verdict("cannot tell", "not-responding: no readings of health: no answer")
     pages = a_finding(a_rule(then=Action.PAGE), state=RuleState.BLIND)

@@ -61,7 +61,7 @@ def _down(rule: Rule, down: confirm.Down, evidence: Evidence, ask: Ask) -> Findi
     return Finding(
         rule=rule,
         state=RuleState.FIRING,
-        sentence=f"{condition.signal} fails for {text.seconds(down.for_s)} without a break ({down.detail}) on {where}",
+        said=f"{condition.signal} fails for {text.seconds(down.for_s)} without a break ({down.detail}) on {where}",
         value=float(down.count),
         machines=tuple(t.machine for t in members) if down.machines else (),
         since=sorted(told)[min(quorum(rule, evidence.view, len(members)), len(told)) - 1],
@@ -183,7 +183,7 @@ def _by_quorum(rule: Rule, evidence: Evidence, signal: Signal, ask: Ask, now: fl
         return Finding(
             rule=rule,
             state=state,
-            sentence=sentence,
+            said=sentence,
             value=_worst(who, condition),
             limit=limit,
             blame=blame,
@@ -298,7 +298,7 @@ def crashed(rule: Rule, condition: Crashed, evidence: Evidence, now: float) -> F
         return Finding(
             rule=rule,
             state=state,
-            sentence=sentence,
+            said=sentence,
             value=float(worst),
             limit=float(condition.k),
             blame=blame,

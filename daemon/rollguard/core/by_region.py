@@ -55,10 +55,10 @@ def _blamed(bad: Mapping[str, Finding], regions: int, condition: Ratio | Quantil
     since = min((f.since for f in bad.values() if f.since is not None), default=None)
     if len(bad) > regions / 2:
         many = f"{len(bad)} of {regions} regions" if regions > 1 else "the only region"
-        return replace(worst, since=since, sentence=f"{worst.sentence} ({many})")
+        return replace(worst, since=since, said=f"{worst.sentence} ({many})")
     names = text.listing([_called(region) for region in bad])
     sentence = f"region {names}, not the release: {worst.sentence} ({len(bad)} of {regions} regions)"
-    return replace(worst, since=since, blame=Blame.REGION, sentence=sentence)
+    return replace(worst, since=since, blame=Blame.REGION, said=sentence)
 
 
 def _worst(some: Mapping[str, Finding], condition: Ratio | Quantile) -> Finding:
@@ -66,7 +66,7 @@ def _worst(some: Mapping[str, Finding], condition: Ratio | Quantile) -> Finding:
     sign = 1 if condition.above else -1
     ranked: Sequence[str] = sorted(some, key=lambda r: -math.inf if (v := some[r].value) is None else sign * v)
     region = ranked[-1]
-    return replace(some[region], sentence=f"in {_called(region)}: {some[region].sentence}")
+    return replace(some[region], said=f"in {_called(region)}: {some[region].sentence}")
 
 
 def _called(region: str) -> str:

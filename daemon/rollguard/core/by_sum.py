@@ -91,7 +91,7 @@ def by_sum(rule: Rule, of: Ratio | Quantile, evidence: Evidence, now: float, lim
         return Finding(
             rule=rule,
             state=state,
-            sentence=f"{who.words}{sentence}",
+            said=f"{who.words}{sentence}",
             value=measured.value,
             limit=limit.value,
             blame=who.blame,

@@ -69,10 +69,15 @@ Decision = Hold | PageDecision | RollBack
 STRONGEST_FIRST = (Trigger.REPORT, Trigger.HARD_DOWN, Trigger.ABSOLUTE, Trigger.RELATIVE)
 
 
+CALM = Hold(sentence="no rule is firing")
+
+
 def calm(findings: Sequence[Finding]) -> Hold | None:
     """What is decided where no rule fires and none is blind, whatever else is the case."""
-    quiet = all(f.state is not RuleState.FIRING and f.state is not RuleState.BLIND for f in findings)
-    return Hold(sentence="no rule is firing") if quiet else None
+    for finding in findings:
+        if finding.state is RuleState.FIRING or finding.state is RuleState.BLIND:
+            return None
+    return CALM
 
 
 def decide(case: Case, mode: Mode, now: float) -> Decision:

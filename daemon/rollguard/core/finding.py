@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from rollguard.core.policy import Rule
 
@@ -38,6 +39,12 @@ class Blame(StrEnum):
     EVERYONE = "everyone"
 
 
+class Words(Protocol):
+    """What makes a sentence when somebody reads it: while all is well, nobody does. Equal ones make equal sentences."""
+
+    def __str__(self) -> str: ...
+
+
 BY_PEOPLE = frozenset({Trigger.APPROVED, Trigger.MANUAL})
 """A person decided; what a person set before (a pause, a mode) was known then."""
 
@@ -46,17 +53,18 @@ BY_PEOPLE = frozenset({Trigger.APPROVED, Trigger.MANUAL})
 class Finding:
     """One rule's answer at one instant.
 
-    ``sentence`` says value, limit and since when; ``since`` is the first reading of the present breach. ``machines``
-    are those that breach. ``value``, ``limit`` and ``baseline`` (what the release is compared with) are in base units,
-    None where there is none. ``odds``, where it was compared with a baseline: evidence this strong turns up in fewer
-    than 1 of so many releases that are within tolerance. ``side_by_side``: machines on the old image, under the same
-    users, have shown that it is the release. ``bound_s``: the values are shares of requests slower than that. As long
-    as nothing new is read, judging again says the same up to ``holds_until``.
+    What is ``said`` (read it as ``sentence``) names value, limit and since when; ``since`` is the first reading of the
+    present breach. ``machines`` are those that breach. ``value``, ``limit`` and ``baseline`` (what the release is
+    compared with) are in base units, None where there is none. ``odds``, where it was compared with a baseline:
+    evidence this strong turns up in fewer than 1 of so many releases that are within tolerance. ``side_by_side``:
+    machines on the old image, under the same users, have shown that it is the release. ``bound_s``: the values are
+    shares of requests slower than that. As long as nothing new is read, judging again says the same up to
+    ``holds_until``.
     """
 
     rule: Rule
     state: RuleState
-    sentence: str
+    said: Words
     value: float | None = None
     limit: float | None = None
     baseline: float | None = None
@@ -68,6 +76,11 @@ class Finding:
     odds: float | None = None
     side_by_side: bool = False
     bound_s: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What the rule says, as people read it."""
+        return str(self.said)
 
     @property
     def firing(self) -> bool:

@@ -68,11 +68,13 @@ class Planner:
         self, policy: Policy, findings: tuple[Finding, ...], evidence: Callable[[], Evidence], now: float
     ) -> Plan | None:
         """The plan for a rollback that these findings ask for; None where none do, where the deploy itself has shown
-        that it is the release, and where other hands roll back.
+        that it is the release, where other hands roll back, and where a machine that goes first has no peers.
         """
         if not _is_asked(policy, findings):
             return None
         seen = evidence()
+        if sum(t.started for t in (*seen.view.cohort, *seen.view.others)) < 2:
+            return None
         keys = {key for rule in policy.rules if (of := counted_by(rule, seen)) is not None for key in keys_of(of)}
         windows = seen.windows
         if any(windows.newest_at(key) > now for key in keys):  # time alone makes more count

@@ -161,7 +161,7 @@ def findings(policy: Policy, told_of: Chronicle, decision: ev.Decided) -> list[J
         changed, rule = told_of.rule(name, decision), next((r for r in policy.rules if r.name == name), None)
         limit = changed.limit if changed else None
         if limit is None and rule is not None:
-            limit = limit_of(Finding(rule=rule, state=RuleState.FIRING, sentence=sentence))
+            limit = limit_of(Finding(rule=rule, state=RuleState.FIRING, said=sentence))
         found.append(
             {
                 "rule": name,

@@ -67,7 +67,7 @@ class Judge:
 
     def judge_all(self, evidence: Evidence, now: float) -> tuple[Finding, ...]:
         """Every rule of the policy, in its order."""
-        if self._evidence is None or not _alike(evidence, self._evidence):
+        if evidence is not self._evidence and (self._evidence is None or not _alike(evidence, self._evidence)):
             self._known.clear()
             self._sources.clear()
         self._evidence = evidence
@@ -139,6 +139,8 @@ def _sources(condition: Condition | Probes | Gauge, policy: Policy) -> _Sources:
 
 def _blamed(findings: tuple[Finding, ...], evidence: Evidence, now: float) -> tuple[Finding, ...]:
     """The same findings, those explained by sick machines or by one region that may be."""
+    if all(f.state is not RuleState.FIRING for f in findings):
+        return findings
     of_users = lambda finding: _is_anybodys(finding, evidence)
     return told_apart(_with_the_sick(findings, evidence), evidence, lambda rule, part: judge(rule, part, now), of_users)
 
@@ -172,7 +174,7 @@ def _explained(finding: Finding, sick: tuple[str, ...], evidence: Evidence) -> F
     if not theirs:
         return finding
     sentence = f"machine {text.listing(sick)}, not the release: {finding.sentence}"
-    return replace(finding, blame=Blame.MACHINE, machines=sick, sentence=sentence)
+    return replace(finding, blame=Blame.MACHINE, machines=sick, said=sentence)
 
 
 def _is_anybodys(finding: Finding, evidence: Evidence) -> bool:
@@ -195,7 +197,7 @@ def _compared(rule: Rule, condition: Compared, evidence: Evidence, now: float) -
     """What the comparison with the past, and with machines side by side, has come to."""
     if evidence.compare is not None:
         return evidence.compare(rule, evidence, now)
-    return Finding(rule=rule, state=RuleState.CLEAR, sentence="nothing is compared here", trigger=Trigger.RELATIVE)
+    return Finding(rule=rule, state=RuleState.CLEAR, said="nothing is compared here", trigger=Trigger.RELATIVE)
 
 
 def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -> Finding:
@@ -207,7 +209,7 @@ def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -
         return Finding(
             rule=rule,
             state=RuleState.CLEAR,
-            sentence="no report",
+            said="no report",
             trigger=Trigger.REPORT,
             holds_until=math.inf,
         )
@@ -215,7 +217,7 @@ def _reported(rule: Rule, condition: Reported, evidence: Evidence, now: float) -
     return Finding(
         rule=rule,
         state=RuleState.FIRING,
-        sentence=f"{newest.kind} reported by {newest.by}: {newest.reason}",
+        said=f"{newest.kind} reported by {newest.by}: {newest.reason}",
         since=newest.at,
         trigger=Trigger.REPORT,
     )

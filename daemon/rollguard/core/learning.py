@@ -79,6 +79,8 @@ def block_of(policy: Policy, view: View, windows: Windows, start: float, end: fl
     gauges: dict[str, tuple[float, ...]] = {}
     for of in compared(policy):
         name = measure_of(of, policy)
+        if name in shares or name in times or name in gauges:
+            continue  # another rule compares the same
         if isinstance(of, Gauge):
             if values := values_of(of, policy, view, windows, start, end):
                 gauges[name] = values

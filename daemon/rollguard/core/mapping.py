@@ -30,6 +30,8 @@ class Fed:
     gauges: tuple[tuple[str, str], ...]
     kinds: Mapping[str, str]
     left_out: tuple[str, ...]
+    wants_times: bool
+    """Whether any rule looks at the histogram."""
 
 
 def feed(policy: Policy, dt_s: float) -> Fed:
@@ -71,7 +73,8 @@ def feed(policy: Policy, dt_s: float) -> Fed:
     counts = tuple(
         (name, EDGE if of_users(policy.signal(name)) else ONE, tuple(some.items())) for name, some in keys.items()
     )
-    return Fed(made, counts, tuple(probes), tuple(gauges), kinds, left_out)
+    wants_times = any(kind == "times" for some in keys.values() for kind in some.values())
+    return Fed(made, counts, tuple(probes), tuple(gauges), kinds, left_out, wants_times)
 
 
 def _alone(signal: Signal, dt_s: float) -> Signal:

@@ -49,6 +49,7 @@ class Mind:
         self.relatives = Relatives(policy)
         self.findings: tuple[Finding, ...] = ()
         self.surroundings = Surroundings()
+        self._frozen = False
         self.snapshot: Snapshot | None = None
         self.tenures: dict[str, Tenure] = {}
         self._began_at = began_at
@@ -86,7 +87,8 @@ class Mind:
 
     def around(self, surroundings: Surroundings) -> None:
         """What is known of the world outside the app."""
-        self.surroundings = surroundings
+        if surroundings is not self.surroundings:
+            self.surroundings, self._frozen = surroundings, nothing_counts(surroundings)
 
     def read(self, signal: str, readings: Sequence[Reading], *, repeated: bool = False) -> None:
         """One round of one signal, of machines that ran since then what the last snapshot shows.
@@ -97,10 +99,10 @@ class Mind:
         candidate = self.candidate
         if candidate is None or not readings:
             return
-        now = max(reading.at for reading in readings)
+        now = max([reading.at for reading in readings])
         evidence = self._evidence or self.evidence(candidate.digest, now)
         self.relatives.arm(candidate.digest, evidence.baseline, evidence, now)
-        self.relatives.take(signal, readings, evidence, frozen=nothing_counts(self.surroundings))
+        self.relatives.take(signal, readings, evidence, frozen=self._frozen)
 
     def decide(self, now: float) -> Decision:
         """Judge every rule, learn, and say what a guard would do."""
@@ -134,6 +136,15 @@ class Mind:
         baseline = self._baselines.get(digest) if digest is not None else None
         if self._view is None or self._view.candidate != candidate:
             self._view = view(self.tenures, candidate, whole_since=self._whole_since, deploying=False)
+        known, own = self._evidence, self._baselines.get(candidate)
+        if (
+            known is not None
+            and known.view is self._view
+            and known.baseline is baseline
+            and known.no_baseline == why
+            and known.own is own
+        ):
+            return known
         return Evidence(
             policy=self.policy,
             view=self._view,
@@ -141,7 +152,7 @@ class Mind:
             alive_since=self._began_at,
             baseline=baseline,
             no_baseline=why,
-            own=self._baselines.get(candidate),
+            own=own,
             compare=self.relatives.judge,
         )
 

@@ -37,7 +37,7 @@ def told_apart(
     where = f"region {text.one_line(region, 20)}, not the release"
     machines = tuple(sorted(t.machine for t in regions[region]))
     return tuple(
-        replace(f, blame=Blame.REGION, machines=machines, sentence=f"{where}: {f.sentence}") if f in fires else f
+        replace(f, blame=Blame.REGION, machines=machines, said=f"{where}: {f.sentence}") if f in fires else f
         for f in findings
     )
 

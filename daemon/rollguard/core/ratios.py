@@ -196,10 +196,12 @@ def last_answer(key: str, view: View, windows: Windows) -> float | None:
 def answered_since(start: float, key: str, view: View, windows: Windows) -> bool:
     """Whether the source of ``key`` has answered at ``start`` or later, for the edge or any machine of the cohort."""
     before = math.nextafter(start, -math.inf)
-    for subject in (*[t.machine for t in view.serving], EDGE):
-        for reading in windows.newest_first(key, subject, before):
-            if _answers(reading):
-                return True
+    for subject in (*[t.machine for t in view.cohort if t.started], EDGE):
+        newest = windows.newest(key, subject)
+        if newest is None or newest.at <= before:
+            continue
+        if _answers(newest) or any(_answers(reading) for reading in windows.newest_first(key, subject, before)):
+            return True
     return False
 
 

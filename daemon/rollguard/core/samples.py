@@ -222,15 +222,14 @@ def _probes(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[s
     mind.around(CUT_OFF if count and 2 * control > count else WELL)
     if count:
         step_s = run.dt_s / count
-        times = [at - step_s * (count - 1 - n) for n in range(count)]
         for key in run.fed.probes:
-            mind.read(key, [_probe(key, when, ok=n >= failed) for n, when in enumerate(times)])
+            mind.read(key, [_probe(key, at - step_s * (count - 1 - n), ok=n >= failed) for n in range(count)])
     # Frozen all the same: what cannot be makes nobody act.
     return ["more control probes failed than there were"] if count and control > count else []
 
 
 def _probe(key: str, at: float, *, ok: bool) -> Reading:
-    return Reading(key=key, subject=ONE, at=at, value=1.0 if ok else 0.0, detail="" if ok else "HTTP 503")
+    return Reading(key, ONE, at, 1.0) if ok else Reading(key, ONE, at, 0.0, detail="HTTP 503")
 
 
 def _scrape(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[str]:
@@ -248,8 +247,7 @@ def _scrape(run: _Run, mind: Mind, said: Mapping[str, Any], at: float) -> list[s
     if requests is None or errors is None or errors > requests:
         gaps.append("counts that cannot be")
         requests = errors = None
-    wants = any(kind == "times" for _, _, keys in run.fed.counts for _, kind in keys)
-    if counted is None and (wants or said.get("hist") is not None):
+    if counted is None and (run.fed.wants_times or said.get("hist") is not None):
         gaps.append("a histogram that cannot be" if said.get("hist") is not None else "no histogram")
     if counted is not None and requests is not None and sum(counted) > MORE_TIMES * requests + MORE:
         gaps.append("more times than requests")
@@ -313,7 +311,7 @@ def _counts(value: Any, count: int) -> list[float] | None:
         return None
     if not set(map(type, value)) <= {int, float} or not (min(value) >= 0.0 and max(value) <= COUNT_MAX):
         return None
-    found = [float(v) for v in value]
+    found = list(map(float, value))
     return None if any(map(math.isnan, found)) else found  # with one among them the least is any
 
 

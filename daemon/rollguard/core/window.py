@@ -45,6 +45,11 @@ class Windows:
         row = self._row(key, subject)
         return row.readings[bisect_right(row.times, start) :]
 
+    def newest(self, key: str, subject: str) -> Reading | None:
+        """The newest reading; None: there is none."""
+        readings = self._row(key, subject).readings
+        return readings[-1] if readings else None
+
     def newest_first(self, key: str, subject: str, start: float = -math.inf) -> Iterator[Reading]:
         """Readings later than ``start``, newest first."""
         for reading in reversed(self._row(key, subject).readings):
@@ -113,13 +118,13 @@ class _Row:
     def add(self, reading: Reading) -> None:
         """Put it in its place."""
         if not self.times or self.times[-1] <= reading.at:
-            place = len(self.times)
             self.readings.append(reading)
             self.times.append(reading.at)
-        else:
-            place = bisect_right(self.times, reading.at)
-            self.readings.insert(place, reading)
-            self.times.insert(place, reading.at)
+            self._count(reading)
+            return
+        place = bisect_right(self.times, reading.at)
+        self.readings.insert(place, reading)
+        self.times.insert(place, reading.at)
         self._count_from(place)
 
     def drop(self, count: int) -> bool:
@@ -143,9 +148,12 @@ class _Row:
     def _count_from(self, place: int) -> None:
         del self.answered[place + 1 :], self.failed[place + 1 :]
         for reading in self.readings[place:]:
-            answered = reading.gap is None
-            self.answered.append(self.answered[-1] + answered)
-            self.failed.append(self.failed[-1] + (answered and reading.detail.startswith("HTTP 5")))
+            self._count(reading)
+
+    def _count(self, reading: Reading) -> None:
+        answered = reading.gap is None
+        self.answered.append(self.answered[-1] + answered)
+        self.failed.append(self.failed[-1] + (answered and reading.detail.startswith("HTTP 5")))
 
 
 _NOTHING = _Row()

@@ -55,7 +55,7 @@ def after(scrapes: Sequence[Stratum], terms: LiveTerms = ERRORS) -> Live:
 @given(SCRAPES, st.randoms())
 def test_the_order_of_machines_does_not_matter(scrapes: list[Stratum], dice: random.Random) -> None:
     mixed = [
-        replace(s, new=tuple(dice.sample(s.new, len(s.new))), old=tuple(dice.sample(s.old, len(s.old))))
+        s._replace(new=tuple(dice.sample(s.new, len(s.new))), old=tuple(dice.sample(s.old, len(s.old))))
         for s in scrapes
     ]
     assert after(mixed).to_plain() == after(scrapes).to_plain()
@@ -91,7 +91,7 @@ def test_resumed_at_any_cut_it_goes_on_to_the_last_bit(scrapes: list[Stratum], c
 def test_impossible_counts_are_as_if_the_machine_had_not_been_read(
     scrapes: list[Stratum], new: list[tuple[float, float]], old: list[tuple[float, float]]
 ) -> None:
-    spoilt = [replace(s, new=(*s.new, *tallies("x", new)), old=(*s.old, *tallies("y", old))) for s in scrapes]
+    spoilt = [s._replace(new=(*s.new, *tallies("x", new)), old=(*s.old, *tallies("y", old))) for s in scrapes]
     assert after(spoilt) == after(scrapes)
 
 
@@ -167,7 +167,7 @@ def test_cohorts_are_compared_inside_a_region() -> None:
         ams = stratum(number, [(30, 300)] * 5, [(30, 300)])
         fra = Stratum(at=ams.at, dt_s=SCRAPE_S, new=(Tally("f0", 0, 300),), old=tallies("g", [(0, 300)] * 5))
         apart.take([ams, fra], KNOWN)
-        pooled.take([replace(ams, new=ams.new + fra.new, old=ams.old + fra.old)], KNOWN)
+        pooled.take([ams._replace(new=ams.new + fra.new, old=ams.old + fra.old)], KNOWN)
     assert pooled.fired_at is not None
     assert apart.fired_at is apart.agreed_at is None
     assert apart.log_evidence < 0
@@ -185,7 +185,7 @@ def test_a_missed_scrape_lets_the_stake_fall_due_and_counts_twice_at_most() -> N
     gap = Stratum(at=150.0, dt_s=SCRAPE_S, gap=9.0, new=tallies("n", [(100, 300)]), old=tallies("o", [(0, 300)]))
     live = after([stratum(0, [(0, 300)], [(0, 300)]), gap], terms)
     assert live.fires.left == pytest.approx(0.5 - 0.5 * 165 / 300)
-    once = after([stratum(0, [(0, 300)], [(0, 300)]), replace(gap, gap=1.0)], terms)
+    once = after([stratum(0, [(0, 300)], [(0, 300)]), gap._replace(gap=1.0)], terms)
     assert live.log_evidence - once.log_evidence == pytest.approx((ERRORS.need + math.log(5) + 0.7) * 0.5, abs=0.3)
 
 

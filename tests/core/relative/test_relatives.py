@@ -11,7 +11,7 @@ import pytest
 from rollguard.core.baseline import measure_of
 from rollguard.core.finding import Blame, RuleState, Trigger
 from rollguard.core.model import GapKind
-from rollguard.core.policy import Action, Compared
+from rollguard.core.policy import Action, Compared, Rule
 from rollguard.core.relative.relatives import Relatives, Unreadable
 from tests.builders import BAD, GOOD, NOON
 from tests.core.relative.released import (
@@ -68,6 +68,19 @@ def test_what_is_found_says_how_improbable_it_is() -> None:
     assert finding.limit is not None
     assert finding.value is not None
     assert finding.value > finding.limit > 0.001
+
+
+@pytest.mark.parametrize("rule", [MORE_ERRORS, SLOWER, PROBES_FAIL])
+def test_a_sentence_that_is_read_later_is_the_one_of_its_time(rule: Rule) -> None:
+    world, findings, sentences = Released(new=four(Does())), [], []
+    for _ in range(30):
+        world.step()
+        findings.append(world.finding(rule))
+        sentences.append(str(findings[-1].said))
+        assert findings[-1] == world.finding(rule)
+    assert [finding.sentence for finding in findings] == sentences
+    assert len(set(sentences)) >= 5
+    assert all("tolerated" in sentence for sentence in sentences[5:])
 
 
 def test_a_regression_that_starts_late_is_not_buried_under_the_good_time_before() -> None:

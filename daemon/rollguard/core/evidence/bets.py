@@ -44,10 +44,11 @@ class Terms:
     least_s: float = 75.0
     blatant_s: float = 40.0
 
-    @property
-    def need(self) -> float:
-        """The log-evidence at which it is won."""
-        return -math.log(self.alpha)
+    need: float = field(init=False)
+    """The log-evidence at which it is won."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "need", -math.log(self.alpha))
 
 
 def fastest(need: float, span_s: float, least_s: float) -> float:
@@ -79,8 +80,8 @@ class Bet:
         most = fastest(terms.need, dt_s * min(gap * faster, GAP_MAX), least_s)
         discounted = 1.0 + of * limit / terms.size
         bad, of = bad / discounted, of / discounted
-        pairs = zip(LOG_ODDS, _costs(limit), strict=True)
-        self.stakes.take([bad * odds - of * cost for odds, cost in pairs], dt_s, most, watch_s)
+        factors = [bad * odds - of * cost for odds, cost in zip(LOG_ODDS, _costs(limit), strict=True)]
+        self.stakes.take(factors, dt_s, most, watch_s)
 
     def idle(self, dt_s: float, watch_s: float) -> None:
         """A scrape that did not come, or may not count."""

@@ -85,23 +85,29 @@ class Mixture:
         self, factors: Sequence[float], dt_s: float, most: float = math.inf, over_s: float = STAKES_OVER_S
     ) -> None:
         """One scrape ``dt_s`` after the one before: none of the ``factors`` counts for more than ``most``."""
-        self.idle(dt_s, over_s)
-        most = min(most, _STEP_MAX)
-        steps = [most if factor > most else max(_STEP_MIN, factor) for factor in factors]
-        self.stakes = [min(STAKE_MAX, stake * math.exp(step)) for stake, step in zip(self.stakes, steps, strict=True)]
+        share, most, exp = self._due(dt_s, over_s), min(most, _STEP_MAX), math.exp
+        grown = [
+            (stake + share) * exp(most if factor > most else max(_STEP_MIN, factor))
+            for stake, factor in zip(self.stakes, factors, strict=True)
+        ]
+        self.stakes = [min(STAKE_MAX, stake) for stake in grown] if max(grown) > STAKE_MAX else grown
 
     def idle(self, dt_s: float, over_s: float = STAKES_OVER_S) -> None:
         """A scrape without evidence: the stake falls due all the same, the half of it spread over ``over_s``.
 
         A ``dt_s`` that is no length of time makes nothing due.
         """
+        if share := self._due(dt_s, over_s):
+            self.stakes = [stake + share for stake in self.stakes]
+
+    def _due(self, dt_s: float, over_s: float) -> float:
+        """What falls due of the stake in that time, for each alternative."""
         if self.left <= 0.0 or not 0.0 < dt_s < math.inf:
-            return
+            return 0.0
         first = 0.0 if self.begun else FIRST_STAKE
         due = min(first + (1 - FIRST_STAKE) * dt_s / over_s, self.left)
         self.left -= due
-        share = due / len(self.stakes)
-        self.stakes = [stake + share for stake in self.stakes]
+        return due / len(self.stakes)
 
     @property
     def begun(self) -> bool:

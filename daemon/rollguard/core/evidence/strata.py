@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What one machine counted in one interval: ``bad`` of ``of``. Both are finite, and 0 <= bad <= of."""
 
     machine: str
@@ -15,8 +14,7 @@ class Tally:
     of: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stratum:
+class Stratum(NamedTuple):
     """One scrape interval: machines on the candidate's image (``new``) and on another one (``old``).
 
     Only machines that ran one image during the whole interval, and were settled, are in it. ``at`` is its end,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rollguard.core.evidence.strata import Stratum
@@ -45,11 +45,11 @@ class Comparison:
 
     def take(self, counts: Counts, settle_s: float, *, frozen: bool) -> None:
         """Count one interval of this rule's measure; what is not later than the last one counts for nothing."""
-        if counts.at <= (self.armed_at if self.last_at is None else self.last_at):
-            return
         elapsed_s = counts.at - (self.armed_at if self.last_at is None else self.last_at)
+        if elapsed_s <= 0.0:
+            return
         if elapsed_s < counts.dt_s and counts.instant:  # asked again at once: no more evidence in the same time
-            counts = replace(counts, dt_s=elapsed_s)
+            counts = counts._replace(dt_s=elapsed_s)
         idle_s = elapsed_s - counts.dt_s
         self.last_at, self.calm = counts.at, None
         for count in counts.every:
@@ -77,13 +77,14 @@ class Comparison:
     @property
     def won(self) -> bool:
         """Whether the past alone convicts the release."""
-        return any(w.strength >= 0.0 for w in self.wagers)
+        strongest = self.strongest
+        return strongest is not None and strongest.strength >= 0.0
 
     @property
     def side_by_side(self) -> Wager | None:
         """The bet by which machines on the old image show that it is the release, if one does."""
         for wager in self.wagers:
-            if wager.shown:
+            if wager.live is not None and wager.shown:
                 return wager
         return None
 

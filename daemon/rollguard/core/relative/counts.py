@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rollguard.core import ratios
 from rollguard.core.baseline import Buckets
@@ -19,10 +20,10 @@ from rollguard.core.signals import Scope
 
 Round = Mapping[tuple[str, str], Reading]
 """What one round of one signal said, by key and subject."""
+NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """What one machine counted from ``since`` to ``until``: ``bad`` of ``of`` requests of users, or ``buckets``; or one
     value of a gauge, which is ``bad``.
 
@@ -41,15 +42,14 @@ class Count:
     own: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """One scrape interval of one measure: ``at`` is its end; it covers ``gap`` intervals of ``dt_s``."""
 
     at: float
     dt_s: float
     gap: float
     every: tuple[Count, ...]
-    regions: Mapping[str, str] = field(default_factory=dict)
+    regions: Mapping[str, str] = NOWHERE
     """Machine → region, where there are several."""
 
     @property
@@ -63,8 +63,7 @@ class Counts:
             return [stratum]
         there = sorted({self.regions.get(t.machine, "") for t in (*stratum.new, *stratum.old)})
         return [
-            replace(
-                stratum,
+            stratum._replace(
                 new=tuple(t for t in stratum.new if self.regions.get(t.machine, "") == region),
                 old=tuple(t for t in stratum.old if self.regions.get(t.machine, "") == region),
             )
@@ -92,7 +91,7 @@ class Counts:
 def _tally(count: Count, bound_s: float | None, base_own: float) -> Tally | None:
     if bound_s is None:
         return Tally(count.machine, count.bad, count.of)
-    below = dict(count.buckets).get(bound_s)
+    below = next((upto for bound, upto in count.buckets if bound == bound_s), None)
     if below is None:
         return None
     slow = count.of - below
@@ -113,8 +112,9 @@ def counted(
         asked = _probed(of, readings, evidence)
         if not asked:
             return None
-        times = max(Counter(c.machine for c in asked).values()) if len(asked) > 1 else 1
-        return Counts(max(c.until for c in asked), every_s * times, 1.0, tuple(asked), _regions(evidence))
+        machines = [c.machine for c in asked]
+        times = len(asked) if len(set(machines)) == 1 else max(Counter(machines).values())
+        return Counts(max([c.until for c in asked]), every_s * times, 1.0, tuple(asked), _regions(evidence))
     if isinstance(of, Gauge):
         values = _measured(of, said, evidence)
         newest = max((c.until for c in values), default=0.0)
@@ -122,20 +122,20 @@ def counted(
     found = _increments(of, said, evidence)
     if not found:
         return None
-    since, until = min(c.since for c in found), max(c.until for c in found)
+    since, until = min([c.since for c in found]), max([c.until for c in found])
     span_s = until - since
     if not 0.0 < span_s < math.inf:
         return None
     return Counts(until, min(every_s, span_s), max(1.0, span_s / every_s), tuple(found), _regions(evidence))
 
 
-def _regions(evidence: Evidence) -> dict[str, str]:
+def _regions(evidence: Evidence) -> Mapping[str, str]:
     """Where each machine is; nothing where nobody is on another image, or all are in one place."""
     view = evidence.view
     if not view.others:
-        return {}
+        return NOWHERE
     found = {t.machine: t.region for t in (*view.cohort, *view.others)}
-    return found if len(set(found.values())) > 1 else {}
+    return found if len(set(found.values())) > 1 else NOWHERE
 
 
 def _lives(evidence: Evidence) -> Iterable[tuple[Tenure, bool]]:
@@ -208,8 +208,9 @@ def _probed(of: Probes, readings: Sequence[Reading], evidence: Evidence) -> list
         lives = {t.machine: (t.since, new) for t, new in _lives(evidence)}
     else:
         lives = {EDGE: (view.whole_since, True)} if view.whole else {}
-    return [
-        Count(r.subject, r.at, r.at, lives[r.subject][1], r.at - lives[r.subject][0], 1.0, float(r.value == 0.0))
-        for r in readings
-        if r.key == of.signal and r.gap is None and r.subject in lives and r.at >= lives[r.subject][0]
-    ]
+    found: list[Count] = []
+    for reading in readings:
+        life, at = lives.get(reading.subject), reading.at
+        if life is not None and reading.key == of.signal and reading.gap is None and at >= life[0]:
+            found.append(Count(reading.subject, at, at, life[1], at - life[0], 1.0, float(reading.value == 0.0)))
+    return found

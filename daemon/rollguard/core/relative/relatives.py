@@ -90,7 +90,7 @@ class Relatives:
         if not rules:
             return
         said = {(r.key, r.subject): r for r in readings}
-        every_s = self._policy.signal(signal).every_s
+        every_s, settle_s = self._policy.signal(signal).every_s, self.settle_s
         seen: dict[str, Counts | None] = {}
         for rule, condition, measure in rules:
             if measure not in seen:
@@ -103,7 +103,7 @@ class Relatives:
                 continue
             if self._policy.comparing.settle_auto and not comparison.rearmed:
                 self._settling.saw(comparison.cold_s(counts))
-            comparison.take(counts, self.settle_s, frozen=frozen)
+            comparison.take(counts, settle_s, frozen=frozen)
 
     def _remember(self, measure: str, counts: Counts) -> None:
         for ended in self._histories.setdefault(measure, History()).add(counts):  # no block lies in two hours
