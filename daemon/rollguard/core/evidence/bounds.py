@@ -34,8 +34,10 @@ ERRORS_UNKNOWN = 0.05
 ERRORS_FACTOR = 2.0
 ENVELOPE, ENVELOPE_MAX, ENVELOPE_PAGE = 2.75, 1.6, 0.5
 KNOWN_MIN, TIMED_MIN = 20.0, 50.0
-RECENT_ERRORS, RECENT_SLOW = 2.0, 1.4
-"""What it was already just before the release is no release's doing: so many times that is tolerated."""
+RECENT_ERRORS, RECENT_SLOW, RECENT_BAD = 2.0, 1.4, 2.0
+"""What it was already just before the release is no release's doing: so many times that is tolerated, and of slow ones
+more where they were beyond what is tolerated even then: something was wrong already.
+"""
 PROBES = 0.25
 EDGES = ((0.003, 0.07, 0.04), (0.07, 0.40, 0.15))
 """Of the histogram's bounds two are watched: the tolerated share within (from, below), nearest to the third."""
@@ -106,7 +108,8 @@ def slow_bounds(
             continue
         edge, share = min(there, key=lambda pair: abs(math.log(pair[1] / best)))
         already = _pooled([_slower(h, edge) for h in newest if edge in h])
-        limit = max(upper(share * of, of, Z_LATENCY), RECENT_SLOW * lower(*already, Z_RECENT))
+        limit, before = upper(share * of, of, Z_LATENCY), lower(*already, Z_RECENT)
+        limit = max(limit, before * (RECENT_BAD if before > limit else RECENT_SLOW))
         if page:
             limit *= math.exp(ENVELOPE_PAGE * wandering([_slower(h, edge) for h in kept]))
         if limit < SLOW_MAX:

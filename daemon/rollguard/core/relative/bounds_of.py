@@ -24,7 +24,7 @@ REQUESTS_MIN = 50.0
 BLOCKS_USED = 24
 LiftOf = Callable[[float | None], Lift]
 """By a histogram's bound, how many times its level of the last two hours the app reaches in those that come."""
-SIZE_ERRORS, SIZE_OTHERS = 6.0, 10.0
+SIZE_ERRORS, SIZE_SLOW, SIZE_OTHERS = 6.0, 14.0, 10.0
 PROBES_LEAST_S = 40.0
 SLOW_BLATANT_S = 75.0
 
@@ -117,7 +117,7 @@ def _terms(condition: Compared, bound: Bound, alpha: float) -> Terms:
         case Probes():
             return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, least_s=PROBES_LEAST_S)
         case Quantile() | Gauge():
-            return Terms(limit=bound.limit, alpha=alpha, size=SIZE_OTHERS, blatant_s=SLOW_BLATANT_S)
+            return Terms(limit=bound.limit, alpha=alpha, size=SIZE_SLOW, blatant_s=SLOW_BLATANT_S)
         case Ratio():
             return Terms(limit=bound.limit, alpha=alpha, size=SIZE_ERRORS)
 
