@@ -29,6 +29,8 @@ from rollguard.core.trials import KINDS, Countable, Kind, Pair, Trials, bound_wi
 
 ALPHA = 0.01
 """How often a conclusion may be wrong, as long as machines differ by less than the margins below."""
+OF_OTHERS = 0.1
+"""The part of that which is for what rules show that did not ask for the rollback, where some that did can be shown."""
 BETTER_BY, BETTER_BY_MIN, BEYOND_ENVELOPE = 1.5, 1.3, 1.1
 """The peers must do worse by more than this; less may be a difference between machines. Where it was learnt how far
 these wander apart, by a tenth more than that.
@@ -82,10 +84,10 @@ def judge_first(
     wait_s = evidence.policy.rollback.first_wait_s if wait_s is None else wait_s
     every = [pair for rule in evidence.policy.rules if (pair := pair_of(rule, evidence, first, since, now)) is not None]
     mine = [pair for pair in every if pair.rule.name in acting]
-    # The acting rules share half of what may go wrong, the others the rest.
+    of_others = ALPHA * (OF_OTHERS if mine else 1.0)
     need = {
-        True: math.log(2 * len(mine) / ALPHA) if mine else math.inf,
-        False: math.log(2 * max(1, len(every)) / ALPHA),
+        True: math.log(len(mine) / (ALPHA - of_others)) if mine else math.inf,
+        False: math.log(max(1, len(every) - len(mine)) / of_others),
     }
     apart = {p.rule.name: _apart(levels_of(p.rule), first, evidence) for p in every}
     better = [p for p in every if _better(p, *apart[p.rule.name]) >= need[p in mine]]
