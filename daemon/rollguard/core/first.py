@@ -42,6 +42,8 @@ known how bad things are, half-way between that and no trouble at all.
 NO_BETTER_SIZE = 3.0
 """Bursts have a wider gulf to bridge before an old image that mends things looks as bad as its peers."""
 MOSTLY = 0.9
+FAILURES_TO_ONE = 3
+"""So many parts of the stake are on more failures, one on fewer successes."""
 ODDS_BETTER = (1.6, 2.5, 5.0, 15.0, 60.0)
 ODDS_NO_BETTER = (1.5, 2.0, 3.0)
 UNDER = (0.6, 0.35, 0.15, 0.05)
@@ -126,7 +128,8 @@ def _better(pair: Pair, margin: float, lasting: float) -> float:
     fail = [(s.peers, s.first) for s in pair.strata]
     succeed = [(s.first.turned, s.peers.turned) for s in pair.strata]
     kind = pair.kind
-    return _mean([_evidence(fail, margin * lasting, ODDS_BETTER, kind), _evidence(succeed, margin, ODDS_BETTER, kind)])
+    by_failures = _evidence(fail, margin * lasting, ODDS_BETTER, kind)
+    return _mean([*[by_failures] * FAILURES_TO_ONE, _evidence(succeed, margin, ODDS_BETTER, kind)])
 
 
 def _no_better(pair: Pair, lasting: float, evidence: Evidence) -> float:
