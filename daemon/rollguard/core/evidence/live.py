@@ -72,7 +72,7 @@ class LiveTerms:
     def latency(cls, limit: float, baseline: float, *, alpha: float = ALPHA_LIVE) -> LiveTerms:
         """Requests slower than one bound of the histogram: ``limit`` is tolerated of them, ``baseline`` was usual."""
         ratio = min(max(limit / baseline, 1.5), 6.0) if baseline > 0 else 6.0
-        return cls(ratio=ratio, more=0.0, size=10.0, weight=WEIGHT_LATENCY, alpha=alpha, blatant_s=30.0)
+        return cls(ratio=ratio, more=0.0, size=14.0, weight=WEIGHT_LATENCY, alpha=alpha)
 
     @property
     def need(self) -> float:
