@@ -106,14 +106,12 @@ def ratio(asked: Asked, written: schema.Rule) -> Made:
 
 
 def _by(asked: Asked, written: schema.Rule, signal: Signal) -> ByRegion | ByLabel | None:
-    """What a limit is held against part by part."""
+    """What is held against a limit, or its past, part by part."""
     by = written.by
     if by is None:
         return None
     split = signal.split if isinstance(signal, CountSignal) else None
     with asked.complaining("by"):
-        if written.worse_than_baseline is not None:
-            raise Wrong("'by' is for limits; a comparison keeps regions apart by itself", wanted="left out here")
         if by == REGION:
             if asks_edge(signal):
                 raise Wrong("what is counted at the edge is of no region", wanted="left out here")

@@ -12,10 +12,9 @@ from rollguard.core.by_sum import absolute, show
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.judging import Evidence, beyond
 from rollguard.core.model import EDGE, Reading
+from rollguard.core.parting import narrowed
 from rollguard.core.parts import OTHERS, names
-from rollguard.core.policy import Policy, Ratio, Rule
-from rollguard.core.signals import CountSignal
-from rollguard.core.window import Windows
+from rollguard.core.policy import Ratio, Rule
 
 NAME_CHARS_MAX = 60
 
@@ -62,31 +61,16 @@ def _rows(key: str, evidence: Evidence, start: float, now: float) -> Iterator[Re
 def _only(evidence: Evidence, condition: Ratio, part: str, now: float) -> Evidence:
     """The same evidence as if nothing else had been counted."""
     start = now - condition.over_s - condition.for_s - 120.0
-    windows = Windows(math.inf)
-    subjects = (EDGE, *(t.machine for t in (*evidence.view.cohort, *evidence.view.others)))
-    for key in {condition.total, condition.bad}:
-        for subject in subjects:
-            windows.add(_part_of(r, part) for r in evidence.windows.since(key, subject, start))
-    return replace(evidence, windows=windows, policy=_unprobed(evidence.policy, condition))
-
-
-def _part_of(reading: Reading, part: str) -> Reading:
-    return reading if reading.gap is not None else replace(reading, value=dict(reading.parts).get(part, 0.0))
-
-
-def _unprobed(policy: Policy, condition: Ratio) -> Policy:
-    signal = policy.signal(condition.total.partition(".")[0])
-    assert isinstance(signal, CountSignal)
-    bare = replace(signal, counts_probes=False)
-    return replace(policy, signals=tuple(bare if s is signal else s for s in policy.signals))
+    policy, view, windows = narrowed(condition, part, (evidence.policy, evidence.view, evidence.windows), start)
+    return replace(evidence, windows=windows, policy=policy, view=view)
 
 
 def _worst(found: Mapping[str, Finding], condition: Ratio, by: ByLabel) -> Finding:
     sign = 1.0 if condition.above else -1.0
     parts = sorted(found, key=lambda part: -sign * (found[part].value or 0.0))
-    also = f"; also {text.listing([_called(part) for part in parts[1:]])}" if parts[1:] else ""
+    also = f"; also {text.listing([called(part) for part in parts[1:]])}" if parts[1:] else ""
     finding = found[parts[0]]
-    return replace(finding, said=f"{by.label} {_called(parts[0])}: {finding.sentence}{also}", holds_until=-math.inf)
+    return replace(finding, said=f"{by.label} {called(parts[0])}: {finding.sentence}{also}", holds_until=-math.inf)
 
 
 def _clear(whole: Finding, shares: Mapping[str, float], condition: Ratio, by: ByLabel) -> Finding:
@@ -96,10 +80,11 @@ def _clear(whole: Finding, shares: Mapping[str, float], condition: Ratio, by: By
     if not shares:
         return replace(said, value=None, holds_until=until)
     worst = (max if condition.above else min)(shares, key=lambda part: shares[part])
-    words = f"worst is {_called(worst)} with {show(condition)(shares[worst])}, limit {show(condition)(condition.limit)}"
+    words = f"worst is {called(worst)} with {show(condition)(shares[worst])}, limit {show(condition)(condition.limit)}"
     sentence = f"{condition.bad} / {condition.total} by {by.label}: {len(shares)} with traffic enough, {words}"
     return replace(said, value=shares[worst], said=sentence, holds_until=until)
 
 
-def _called(part: str) -> str:
+def called(part: str) -> str:
+    """A part as people read it; what an app says is cut and made harmless."""
     return "all others" if part == OTHERS else text.one_line(part, NAME_CHARS_MAX)

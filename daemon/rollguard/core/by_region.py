@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rollguard.core import text
 from rollguard.core.by_sum import absolute
 from rollguard.core.finding import Blame, Finding, RuleState
-from rollguard.core.fleet import Tenure, View
 from rollguard.core.judging import Evidence
+from rollguard.core.parting import in_region
 from rollguard.core.policy import Quantile, Ratio, Rule
 
 
@@ -23,35 +23,26 @@ def by_region(rule: Rule, condition: Ratio | Quantile, evidence: Evidence, now: 
     if not regions:
         return absolute(rule, condition, evidence, now)
     found = {
-        region: absolute(rule, condition, replace(evidence, view=_only(evidence.view, region)), now)
+        region: absolute(rule, condition, replace(evidence, view=in_region(evidence.view, region)), now)
         for region in regions
     }
     bad = {region: f for region, f in found.items() if f.firing and f.blame is Blame.RELEASE}
     if bad:
-        return _blamed(bad, len(regions), condition)
+        return blamed(bad, len(regions), condition)
     if fires := {region: f for region, f in found.items() if f.firing}:  # sick machines, or old and new alike
-        return _worst(fires, condition)
+        return worst_of(fires, condition)
     blind = {region: f for region, f in found.items() if f.state is RuleState.BLIND}
     if len(blind) > len(regions) / 2:
-        return _worst(blind, condition)
+        return worst_of(blind, condition)
     if pending := {region: f for region, f in found.items() if f.state is RuleState.PENDING}:
-        return _worst(pending, condition)
+        return worst_of(pending, condition)
     clear = {region: f for region, f in found.items() if f.state is RuleState.CLEAR}
-    return replace(_worst(clear, condition), holds_until=min(f.holds_until for f in found.values()))
+    return replace(worst_of(clear, condition), holds_until=min(f.holds_until for f in found.values()))
 
 
-def _only(view: View, region: str) -> View:
-    """The same fleet as far as it is in this region."""
-    return replace(view, cohort=_in(view.cohort, region), others=_in(view.others, region))
-
-
-def _in(some: Iterable[Tenure], region: str) -> tuple[Tenure, ...]:
-    return tuple(t for t in some if t.region == region)
-
-
-def _blamed(bad: Mapping[str, Finding], regions: int, condition: Ratio | Quantile) -> Finding:
+def blamed(bad: Mapping[str, Finding], regions: int, condition: Ratio | Quantile) -> Finding:
     """The release, if it is more than half of its regions; else the region."""
-    worst = _worst(bad, condition)
+    worst = worst_of(bad, condition)
     since = min((f.since for f in bad.values() if f.since is not None), default=None)
     if len(bad) > regions / 2:
         many = f"{len(bad)} of {regions} regions" if regions > 1 else "the only region"
@@ -61,7 +52,7 @@ def _blamed(bad: Mapping[str, Finding], regions: int, condition: Ratio | Quantil
     return replace(worst, since=since, blame=Blame.REGION, said=sentence)
 
 
-def _worst(some: Mapping[str, Finding], condition: Ratio | Quantile) -> Finding:
+def worst_of(some: Mapping[str, Finding], condition: Ratio | Quantile) -> Finding:
     """The finding with the worst value, which says of which region it is."""
     sign = 1 if condition.above else -1
     ranked: Sequence[str] = sorted(some, key=lambda r: -math.inf if (v := some[r].value) is None else sign * v)

@@ -13,7 +13,8 @@ from rollguard.core.fleet import View
 from rollguard.core.gauges import values_of
 from rollguard.core.judging import Evidence, settled
 from rollguard.core.lifecycle import TargetState
-from rollguard.core.policy import Gauge, Interlocks, Policy, Ratio
+from rollguard.core.parting import Looked, each, named
+from rollguard.core.policy import Gauge, Interlocks, Policy, Quantile, Ratio
 from rollguard.core.window import Windows
 
 BAD = frozenset({RuleState.FIRING, RuleState.BLIND})
@@ -74,24 +75,29 @@ def _within(view: View, since: float) -> View:
 def block_of(policy: Policy, view: View, windows: Windows, start: float, end: float) -> Block | None:
     """What the view's cohort did from ``start`` to ``end`` as the policy's comparisons need it; None: nothing."""
     view = settled(view, policy.comparing.settle_s)
-    shares: dict[str, Share] = {}
-    times: dict[str, Times] = {}
-    gauges: dict[str, tuple[float, ...]] = {}
+    looked = policy, view, windows
+    did: dict[str, Share | Times | tuple[float, ...] | None] = {}
     for of in compared(policy):
         name = measure_of(of, policy)
-        if name in shares or name in times or name in gauges:
-            continue  # another rule compares the same
-        if isinstance(of, Gauge):
-            if values := values_of(of, policy, view, windows, start, end):
-                gauges[name] = values
-        elif isinstance(of, Ratio):
-            whole = replace(of, over_s=end - start, min_count=0.0)
-            measured = ratios.ratio_at(whole, policy, view, windows, end)
-            if measured.count > 0 and not measured.unread:
-                shares[name] = Share(measured.bad, measured.count)
-        else:
-            measured = ratios.quantile_at(replace(of, over_s=end - start, min_count=0.0), policy, view, windows, end)
-            if measured.count > 0 and not measured.unread and math.isinf(measured.buckets[-1][0]):
-                times[name] = Times(measured.buckets, measured.own)
-    found = shares or times or gauges
-    return Block(view.candidate, start, end, shares, times, gauges) if found else None
+        if name not in did:  # another rule may compare the same
+            did[name] = _did(of, looked, start, end)
+        if not isinstance(of, Gauge) and of.by is not None:
+            did |= {named(name, of.by, part): _did(of, one, start, end) for part, one in each(of, looked, start)}
+    shares = {name: found for name, found in did.items() if isinstance(found, Share)}
+    times = {name: found for name, found in did.items() if isinstance(found, Times)}
+    gauges = {name: found for name, found in did.items() if isinstance(found, tuple)}
+    return Block(view.candidate, start, end, shares, times, gauges) if shares or times or gauges else None
+
+
+def _did(
+    of: Ratio | Quantile | Gauge, looked: Looked, start: float, end: float
+) -> Share | Times | tuple[float, ...] | None:
+    policy, view, windows = looked
+    if isinstance(of, Gauge):
+        return values_of(of, policy, view, windows, start, end) or None
+    if isinstance(of, Ratio):
+        measured = ratios.ratio_at(replace(of, over_s=end - start, min_count=0.0), policy, view, windows, end)
+        return Share(measured.bad, measured.count) if measured.count > 0 and not measured.unread else None
+    measured = ratios.quantile_at(replace(of, over_s=end - start, min_count=0.0), policy, view, windows, end)
+    whole = measured.count > 0 and not measured.unread and math.isinf(measured.buckets[-1][0])
+    return Times(measured.buckets, measured.own) if whole else None

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rollguard.core.baseline import Baseline, Block, measure_of
+from rollguard.core.baseline import Baseline, Block
 from rollguard.core.evidence.bets import Terms
 from rollguard.core.evidence.bounds import PROBES, error_bound, slow_bounds
 from rollguard.core.evidence.gauge import GaugeBound
 from rollguard.core.evidence.live import WEIGHT_PROBES, Live, LiveTerms
 from rollguard.core.evidence.machines import Levels
 from rollguard.core.evidence.matched import Matched
-from rollguard.core.policy import Action, Compared, Gauge, Policy, Probes, Quantile, Ratio, Rule
-from rollguard.core.promise import shares
+from rollguard.core.policy import Action, Compared, Gauge, Probes, Quantile, Ratio, Rule
 from rollguard.core.relative.gauges import GaugeWager
 from rollguard.core.relative.history import History
 from rollguard.core.relative.wagers import Bound, Wager
@@ -31,29 +30,31 @@ SLOW_BLATANT_S = 75.0
 
 def wagers_of(
     rule: Rule,
-    policy: Policy,
     baselines: Sequence[Baseline],
     history: History,
     *,
+    measure: str,
+    share: float,
     side_by_side: bool,
     restored: bool = False,
     lift: LiftOf = lambda bound_s: Lift(),
 ) -> list[Wager]:
     """The bets of a rule against a release that begins now; none where there is too little to compare with.
 
-    ``side_by_side``: there are several machines, so that half of the promise is kept for the live test. ``restored``:
+    ``measure`` is what the blocks call it, ``share`` what it may take of healthy releases. ``side_by_side``: there are
+    several machines, so that half of the promise is kept for the live test. ``restored``:
     it is compared with what it did itself, and what went before it was the bad release, which excuses nothing.
     ``lift`` is what this hour of the day was on earlier ones.
     """
     assert isinstance(rule.condition, Compared)
     if isinstance(rule.condition.of, Gauge):
-        return _gauge(rule, rule.condition, rule.condition.of, policy, baselines)
-    bounds = _bounds(rule, rule.condition, policy, baselines, History() if restored else history)
+        return _gauge(rule.condition, measure, share, baselines)
+    bounds = _bounds(rule, rule.condition, measure, baselines, History() if restored else history)
     bounds = [_lifted(bound, lift(bound.bound_s)) for bound in bounds]
     if not bounds:
         return []
     acts = rule.then is Action.ROLLBACK
-    alpha = shares(policy)[rule.name] / len(bounds) * (0.5 if side_by_side and acts else 1.0)
+    alpha = share / len(bounds) * (0.5 if side_by_side and acts else 1.0)
     made = []
     for bound in bounds:
         wager = Wager(bound=bound, terms=_terms(rule.condition, bound, alpha))
@@ -64,13 +65,12 @@ def wagers_of(
     return made
 
 
-def _gauge(rule: Rule, condition: Compared, of: Gauge, policy: Policy, baselines: Sequence[Baseline]) -> list[Wager]:
+def _gauge(condition: Compared, measure: str, share: float, baselines: Sequence[Baseline]) -> list[Wager]:
     """Values of the newest blocks are the past. Nothing is kept for a live test: there is none."""
-    measure = measure_of(of, policy)
     blocks = sorted((block for baseline in baselines for block in baseline.blocks), key=lambda b: b.end)
     values = [value for block in blocks[-BLOCKS_USED:] for value in block.gauges.get(measure, ())]
     known = GaugeBound.learnt(values, condition.factor)
-    return [] if known is None else [GaugeWager.against(known, shares(policy)[rule.name], SIZE_OTHERS)]
+    return [] if known is None else [GaugeWager.against(known, share, SIZE_OTHERS)]
 
 
 def _lifted(bound: Bound, lift: Lift) -> Bound:
@@ -84,12 +84,11 @@ def _lifted(bound: Bound, lift: Lift) -> Bound:
 
 
 def _bounds(
-    rule: Rule, condition: Compared, policy: Policy, baselines: Sequence[Baseline], history: History
+    rule: Rule, condition: Compared, measure: str, baselines: Sequence[Baseline], history: History
 ) -> list[Bound]:
     of = condition.of
     if isinstance(of, Probes):
         return [Bound(bound_s=None, limit=PROBES, baseline=0.0)]
-    measure = measure_of(of, policy)
     if sum(baseline.requests(measure) for baseline in baselines) < REQUESTS_MIN:
         return []
     blocks = _newest(baselines)

@@ -73,6 +73,11 @@ class History:
                 below = upto
         return ended
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest block; -1: there is none."""
+        return self.blocks[-1].number if self.blocks else -1
+
     def recent(self) -> list[Trial]:
         """The bad ones of all requests in each of the newest two blocks that have any."""
         rows = [[sum(r[n] for r in b.machines.values()) for n in (1, 0)] for b in self.blocks]

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rollguard.core.baseline import Baseline, measure_of
+from rollguard.core.budgets import ByLabel
 from rollguard.core.evidence.machines import Levels
 from rollguard.core.finding import Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
+from rollguard.core.parting import By, named, part_of, parts_in, whole_of
 from rollguard.core.policy import Compared, Gauge, Policy, Probes, Quantile, Ratio, Rule
+from rollguard.core.promise import shares
 from rollguard.core.relative.bounds_of import wagers_of
 from rollguard.core.relative.comparison import Comparison, finite
 from rollguard.core.relative.counts import Counts, counted
 from rollguard.core.relative.history import History
+from rollguard.core.relative.parted import known_parts, most_parts, seen_in, split, together
 from rollguard.core.relative.settling import Settling
 from rollguard.core.relative.words import finding_of
 from rollguard.core.same_hour import SameHours
 from rollguard.core.surroundings import Surroundings
 
 FORMAT = 1
+PARTS_MAX = 128
+"""So many parts have a history, of all measures together; there are at most 101 of one."""
 BACK_S = 60.0
 """A clock that reads so much less than before was put back while nobody looked."""
 
@@ -47,6 +53,7 @@ class Relatives:
         self.hours = SameHours()
         """What the app did at each hour of the last days; kept by itself, since it is large and changes slowly."""
         self._by_signal: dict[str, list[tuple[Rule, Compared, str]]] = {}
+        self._parted: dict[str, tuple[Ratio | Quantile, By]] = {}
         self._armed_with: Baseline | None = None
         self._seen_at = -math.inf
         self._next_at = -math.inf
@@ -68,18 +75,20 @@ class Relatives:
         same = {r.name: r for r in policy.rules}
         kept = {r.name for r in self._policy.rules if r == same.get(r.name)}
         alike = policy.comparing == self._policy.comparing and policy.signals == self._policy.signals
-        self._comparisons = {name: c for name, c in self._comparisons.items() if alike and name in kept}
+        self._comparisons = {n: c for n, c in self._comparisons.items() if alike and whole_of(n) in kept}
         self._policy, self._next_at = policy, -math.inf
         self._sort()
 
     def _sort(self) -> None:
-        self._by_signal = {}
+        self._by_signal, self._parted = {}, {}
         for rule in self._policy.rules:
             if isinstance(rule.condition, Compared):
                 of = rule.condition.of
                 measure = of.signal if isinstance(of, Probes) else measure_of(of, self._policy)
                 signal = signal_of(rule.condition)
                 self._by_signal.setdefault(signal, []).append((rule, rule.condition, measure))
+                if (parted := split(of)) is not None:
+                    self._parted[rule.name] = parted
 
     def take(self, signal: str, readings: Sequence[Reading], evidence: Evidence, *, frozen: bool = False) -> None:
         """One round of a signal, of machines that are known to have run what the view of ``evidence`` says.
@@ -93,21 +102,46 @@ class Relatives:
         every_s, settle_s = self._policy.signal(signal).every_s, self.settle_s
         seen: dict[str, Counts | None] = {}
         for rule, condition, measure in rules:
+            of, parted = condition.of, self._parted.get(rule.name)
             if measure not in seen:
-                counts = seen[measure] = counted(condition.of, readings, said, evidence, every_s)
-                if counts is not None and not isinstance(condition.of, Probes | Gauge):
+                counts = seen[measure] = counted(of, readings, said, evidence, every_s)
+                if counts is not None and not isinstance(of, Probes | Gauge):
                     self._remember(measure, counts)
-            counts = seen[measure]
-            comparison = self._comparisons.get(rule.name)
-            if counts is None or comparison is None or evidence.view.candidate != self._candidate:
+            if parted is None:
+                self._count(rule.name, seen[measure], evidence, settle_s, frozen=frozen)
                 continue
-            if self._policy.comparing.settle_auto and not comparison.rearmed:
-                self._settling.saw(comparison.cold_s(counts))
-            comparison.take(counts, settle_s, frozen=frozen)
+            whole, by = parted
+            for part in sorted({*parts_in(whole, evidence.view, readings), *self._parts(rule.name, by)}):
+                mine = named(measure, by, part)
+                if mine not in seen:
+                    its_said, its = seen_in(whole, part, said, evidence)
+                    counts = seen[mine] = counted(of, readings, its_said, its, every_s)
+                    if counts is not None:
+                        self._remember_part(mine, counts)
+                self._count(named(rule.name, by, part), seen[mine], evidence, settle_s, frozen=frozen)
+
+    def _count(self, name: str, counts: Counts | None, evidence: Evidence, settle_s: float, *, frozen: bool) -> None:
+        comparison = self._comparisons.get(name)
+        if counts is None or comparison is None or evidence.view.candidate != self._candidate:
+            return
+        if self._policy.comparing.settle_auto and not comparison.rearmed:
+            self._settling.saw(comparison.cold_s(counts))
+        comparison.take(counts, settle_s, frozen=frozen)
 
     def _remember(self, measure: str, counts: Counts) -> None:
         for ended in self._histories.setdefault(measure, History()).add(counts):  # no block lies in two hours
             self.hours.add(measure, ended.begun, ended.bad, ended.of, ended.buckets)
+
+    def _remember_part(self, name: str, counts: Counts) -> None:
+        """For the newest two hours only; of too many parts the one that was counted in least lately goes."""
+        parts = [other for other in self._histories if other != whole_of(other)]
+        if name not in self._histories and len(parts) >= PARTS_MAX:
+            del self._histories[min(parts, key=lambda other: self._histories[other].newest)]
+        self._histories.setdefault(name, History()).add(counts)
+
+    def _parts(self, rule: str, by: By) -> list[str]:
+        """Those of a rule that are compared."""
+        return [part for name in self._comparisons if (part := part_of(name, rule, by)) is not None]
 
     def arm(self, candidate: str, baseline: Baseline | None, evidence: Evidence, now: float) -> bool:
         """All bets anew for a new candidate, and for what could not be compared before; after the watch again, with a
@@ -125,34 +159,49 @@ class Relatives:
         watch_s = self._policy.interlocks.watch_s
         several = len(evidence.view.cohort) + len(evidence.view.others) > 1
         baselines = [b for b in (baseline,) if b is not None]
-        for rules in self._by_signal.values():
-            for rule, _, measure in rules:
-                known = self._comparisons.get(rule.name)
-                # A standing conviction is not forgotten: the release's own bad minutes would excuse it from then on.
-                over = known is not None and not known.won and now - known.armed_at > watch_s
-                if known is not None and known.wagers and not over:
-                    continue
-                fresh = [*baselines, *([evidence.own] if over and evidence.own is not None else [])]
-                history = self._histories.setdefault(measure, History())
-                restored = baseline is not None and baseline.digest == candidate and not over
-                wagers = wagers_of(
-                    rule,
-                    self._policy,
-                    fresh,
-                    history,
-                    side_by_side=several and not over,
-                    restored=restored,
-                    lift=partial(self.hours.lift, measure, now, watch_s),
-                )
-                if known is not None and over:
-                    known.rearmed = True  # with fresh bets or without: the watch is over
-                if known is None or wagers:
-                    rearmed = known is not None and known.rearmed
-                    self._comparisons[rule.name] = Comparison(wagers, watch_s, now, rearmed)
-                    begun = True
+        for rule, name, measure, share in self._due(baselines):
+            known = self._comparisons.get(name)
+            # A standing conviction is not forgotten: the release's own bad minutes would excuse it from then on.
+            over = known is not None and not known.won and now - known.armed_at > watch_s
+            if known is not None and known.wagers and not over:
+                continue
+            lift = partial(self.hours.lift, measure, now, watch_s)
+            wagers = wagers_of(
+                rule,
+                [*baselines, *([evidence.own] if over and evidence.own is not None else [])],
+                self._histories.setdefault(measure, History()),
+                measure=measure,
+                share=share,
+                side_by_side=several and not over,
+                restored=baseline is not None and baseline.digest == candidate and not over,
+                **({"lift": lift} if name == rule.name else {}),
+            )
+            if known is not None and over:
+                known.rearmed = True  # with fresh bets or without: the watch is over
+            if known is None or wagers:
+                rearmed = known is not None and known.rearmed
+                self._comparisons[name] = Comparison(wagers, watch_s, now, rearmed)
+                begun = True
         self._armed_with = baseline
         self._next_at = min((c.armed_at for c in self._comparisons.values()), default=now) + watch_s
         return begun
+
+    def _due(self, baselines: Sequence[Baseline]) -> Iterator[tuple[Rule, str, str, float]]:
+        """Each comparison that there may be: its rule, its name, its measure, and what it may take of healthy releases.
+
+        A part that has no past is compared with nothing. The promise is divided among as many as there may ever be.
+        """
+        promised = shares(self._policy)
+        for rule, _, measure in (entry for rules in self._by_signal.values() for entry in rules):
+            parted = self._parted.get(rule.name)
+            if parted is None:
+                yield rule, rule.name, measure, promised[rule.name]
+                continue
+            of, by = parted
+            most = most_parts(of, self._policy, PARTS_MAX)
+            parts = known_parts(measure, by, most, baselines)
+            share = promised[rule.name] / (most if isinstance(by, ByLabel) else max(1, len(parts)))
+            yield from ((rule, named(rule.name, by, part), named(measure, by, part), share) for part in parts)
 
     def shift(self, by_s: float) -> None:
         """The clock was put right by ``by_s``: what was counted stays, as long ago as it was."""
@@ -184,9 +233,16 @@ class Relatives:
 
     def judge(self, rule: Rule, evidence: Evidence, now: float) -> Finding:
         """What a rule that compares says now."""
-        comparison = self._comparisons.get(rule.name)
-        mine = comparison if evidence.view.candidate == self._candidate else None
-        return finding_of(rule, mine, evidence, self.settle_s, now)
+        current = evidence.view.candidate == self._candidate
+        if current and rule.name in self._parted:
+            of, by = self._parted[rule.name]
+            found = {}
+            for part in self._parts(rule.name, by):
+                _, its = seen_in(of, part, {}, evidence)
+                found[part] = finding_of(rule, self._comparisons[named(rule.name, by, part)], its, self.settle_s, now)
+            if found:
+                return together(of, found, evidence)
+        return finding_of(rule, self._comparisons.get(rule.name) if current else None, evidence, self.settle_s, now)
 
     # -- kept across restarts --------------------------------------------------------------------------------------
 
@@ -227,8 +283,10 @@ class Relatives:
         self._seen_at = seen_at
 
     def histories_text(self, chars_max: int) -> str:
-        """What machines did of late, as JSON of at most so many characters: the oldest goes first."""
+        """What machines did of late, as JSON of at most so many characters: parts go first, then the oldest."""
         plain = self._plain_histories()
+        if len(json.dumps(plain, separators=(",", ":"))) > chars_max:
+            plain = {name: blocks for name, blocks in plain.items() if name == whole_of(name)}
         while len(text := json.dumps(plain, separators=(",", ":"))) > chars_max:
             if not any(plain.values()):
                 return "{}"
@@ -247,11 +305,11 @@ class Relatives:
 
     def _read_histories(self, plain: Mapping[str, Any]) -> dict[str, History]:
         measures = {m for rules in self._by_signal.values() for _, _, m in rules}
-        return {name: History.from_plain(kept) for name, kept in plain.items() if name in measures}
+        return {name: History.from_plain(kept) for name, kept in plain.items() if whole_of(name) in measures}
 
     def _mark(self, name: str) -> str:
         """What a rule says, by which it is known again."""
-        rule: Rule | None = next((r for r in self._policy.rules if r.name == name), None)
+        rule: Rule | None = next((r for r in self._policy.rules if r.name == whole_of(name)), None)
         settings: Mapping[str, Any] = {"alpha": self._policy.comparing.alpha, "watch": self._policy.interlocks.watch_s}
         return f"{rule.condition!r} {rule.then} {sorted(settings.items())}" if rule is not None else "?"
 
