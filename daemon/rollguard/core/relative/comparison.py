@@ -22,6 +22,11 @@ GROWS_S = 45.0
 """Evidence that grows as fast as it may has become enough to act on by then: nobody need be paged before."""
 
 
+def a_day(watch_s: float) -> float:
+    """How many times a day bets are made anew once the watch is over: what a day may page for is divided among them."""
+    return max(1.0, 86400.0 / watch_s)
+
+
 @dataclass(slots=True)
 class Comparison:
     """All bets of one rule against one release.
@@ -91,7 +96,8 @@ class Comparison:
     @property
     def suspicious(self) -> bool:
         """Whether people should look, though it is not enough to act."""
-        return any(w.log_evidence >= PAGE_NEED for w in self.wagers)
+        need = PAGE_NEED + (math.log(a_day(self.watch_s)) if self.rearmed else 0.0)
+        return any(w.log_evidence >= need for w in self.wagers)
 
     def cold_s(self, counts: Counts) -> float:
         """How old the oldest young machine is that does worse than tolerated by more than chance; 0: none does."""

@@ -18,7 +18,7 @@ from rollguard.core.parting import By, named, part_of, parts_in, whole_of
 from rollguard.core.policy import Compared, Gauge, Policy, Probes, Quantile, Ratio, Rule
 from rollguard.core.promise import shares
 from rollguard.core.relative.bounds_of import wagers_of
-from rollguard.core.relative.comparison import Comparison, finite
+from rollguard.core.relative.comparison import Comparison, a_day, finite
 from rollguard.core.relative.counts import Counts, counted
 from rollguard.core.relative.history import History
 from rollguard.core.relative.parted import known_parts, most_parts, seen_in, split, together
@@ -171,7 +171,7 @@ class Relatives:
                 [*baselines, *([evidence.own] if over and evidence.own is not None else [])],
                 self._histories.setdefault(measure, History()),
                 measure=measure,
-                share=share,
+                share=share / a_day(watch_s) if over else share,
                 side_by_side=several and not over,
                 restored=baseline is not None and baseline.digest == candidate and not over,
                 **({"lift": lift} if name == rule.name else {}),
