@@ -197,6 +197,21 @@ def test_after_the_watch_the_evidence_begins_anew_and_only_pages() -> None:
     assert found[1].rule.then is Action.PAGE
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_after_the_watch_nobody_is_called_for_a_blip_that_is_over(seed: int) -> None:
+    world, suspected = Released(new={"m1": Does(errors=five_bad_scrapes)}, seed=seed), 0
+    while world.now < NOON + 4600:
+        world.step()
+        assert not world.finding(MORE_ERRORS).firing
+        suspected += world.finding(MORE_ERRORS).state is RuleState.PENDING
+    assert suspected
+
+
+def five_bad_scrapes(after: float) -> float:
+    """After the watch."""
+    return 0.25 if 4000 < after <= 4075 else 0.001
+
+
 def test_a_rule_that_wants_many_requests_waits_for_them() -> None:
     of = replace(ERRORS, min_count=50_000.0)
     rule = replace(MORE_ERRORS, condition=Compared(of=of))

@@ -20,6 +20,8 @@ EARLY_S = 75.0
 """Nobody is paged about a release that is younger: a blip is over by then."""
 GROWS_S = 45.0
 """Evidence that grows as fast as it may has become enough to act on by then: nobody need be paged before."""
+STANDS_S = 120.0
+"""After the watch people are called for what has stood for so long: what a blip of a minute left behind is gone."""
 
 
 def a_day(watch_s: float) -> float:
@@ -98,6 +100,11 @@ class Comparison:
         """Whether people should look, though it is not enough to act."""
         need = PAGE_NEED + (math.log(a_day(self.watch_s)) if self.rearmed else 0.0)
         return any(w.log_evidence >= need for w in self.wagers)
+
+    def to_stand_s(self, now: float) -> float:
+        """For how much longer what is suspicious must stand before people are called, in seconds; 0: for no longer."""
+        stood_s = now - self.suspicious_at if self.suspicious_at is not None else 0.0
+        return max(0.0, (STANDS_S if self.rearmed else GROWS_S) - stood_s)
 
     def cold_s(self, counts: Counts) -> float:
         """How old the oldest young machine is that does worse than tolerated by more than chance; 0: none does."""

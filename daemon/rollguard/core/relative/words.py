@@ -14,7 +14,7 @@ from rollguard.core.evidence.strata import Stratum, total
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger, Words
 from rollguard.core.judging import Evidence, stale_after_s
 from rollguard.core.policy import Action, Compared, Gauge, Probes, Quantile, Ratio, Rule
-from rollguard.core.relative.comparison import EARLY_S, GROWS_S, Comparison
+from rollguard.core.relative.comparison import EARLY_S, Comparison
 from rollguard.core.relative.gauges import GaugeWager, value_of
 from rollguard.core.relative.wagers import HINT, Bound, Wager
 
@@ -90,11 +90,14 @@ def _judged(
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}, {held}")
     if won and comparison.won_at is not None and (why := _may_be_a_blip(rule, comparison, wager, evidence, now)):
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
+    left_s = comparison.to_stand_s(now)
+    if won and comparison.rearmed and left_s > 0.0:
+        why = f"after the watch people are called for what lasts: {text.seconds(left_s)} more"
+        return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
     early = now - comparison.armed_at <= EARLY_S + settle_s
     if won:
         return _convicted(replace(finding, said=convicted), comparison, wager, evidence, early=early)
-    lasting = comparison.suspicious_at is not None and now - comparison.suspicious_at >= GROWS_S
-    if lasting and rule.then is Action.ROLLBACK and not early:
+    if left_s <= 0.0 and rule.then is Action.ROLLBACK and not early:
         few = replace(finding, state=RuleState.FIRING, said=f"{convicted}: too few to act on")
         return _only_page(_sick(few, wager, evidence) or few)
     if log_odds >= HINT:
