@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rollguard.core.budgets import ByLabel
 from rollguard.core.finding import Finding, Trigger
 from rollguard.core.first import judge_first
 from rollguard.core.fleet import View
@@ -40,8 +41,19 @@ GOOD_SHARE = replace(ERRORS, bad="traffic.good", limit=0.9, above=False)
 RUNS = 40
 
 
-def tried(seed: int, rule: Rule, *, first: float, peers: float, rps: float = 10.0, over_at: float = math.inf) -> str:
-    """What is concluded where these shares of the requests fail; after ``over_at`` seconds hardly any does."""
+def tried(
+    seed: int,
+    rule: Rule,
+    *,
+    first: float,
+    peers: float,
+    rps: float = 10.0,
+    over_at: float = math.inf,
+    beside: float = 0.0,
+) -> str:
+    """What is concluded where these shares of the requests fail; after ``over_at`` seconds hardly any does. ``beside``
+    what is so counted, on the route /small, so many times as many requests go to the route /, where none fails.
+    """
     chance, windows = random.Random(seed), Windows(3600.0)
     policy = a_policy(rule)
     machines = ["m1", "m2", "m3", "m4"]
@@ -59,9 +71,18 @@ def tried(seed: int, rule: Rule, *, first: float, peers: float, rps: float = 10.
             share = 0.002 if at > NOON + over_at else first if machine == "m1" else peers
             n = round(rps * SCRAPE_S * chance.uniform(0.8, 1.2))
             bad = sum(chance.random() < share for _ in range(n))
-            for name, value in (("requests", n), ("errors", bad), ("good", n - bad)):
-                key = f"traffic.{name}"
-                windows.add([Reading(key=key, subject=machine, at=at, since=at - SCRAPE_S, value=float(value))])
+            well = round(n * beside)
+            for name, value, others in (("requests", n, well), ("errors", bad, 0), ("good", n - bad, well)):
+                parts = (("/", float(others)), ("/small", float(value)))
+                whole = Reading(
+                    key=f"traffic.{name}",
+                    subject=machine,
+                    at=at,
+                    since=at - SCRAPE_S,
+                    value=float(value + others),
+                    parts=parts,
+                )
+                windows.add([whole])
         if at < NOON:
             continue
         proof = judge_first((rule.name,), evidence, ("m1",), NOON, at + 0.5)
@@ -82,6 +103,14 @@ def test_the_old_image_is_better_where_it_is_and_no_better_where_all_fail(
     condition: Ratio, first: float, peers: float, expected: str
 ) -> None:
     found = results(a_rule(condition), first=first, peers=peers)
+    assert found[expected] >= 0.8 * RUNS, found
+    assert found[expected] + found[CANNOT_TELL] == RUNS, found
+
+
+@pytest.mark.parametrize("first, expected", [(0.002, BETTER), (0.3, NO_BETTER)])
+def test_a_route_that_the_whole_hides_is_judged_by_itself(first: float, expected: str) -> None:
+    by_route = replace(ERRORS, by=ByLabel("route"))
+    found = results(a_rule(by_route), first=first, peers=0.3, beside=99.0)
     assert found[expected] >= 0.8 * RUNS, found
     assert found[expected] + found[CANNOT_TELL] == RUNS, found
 

@@ -70,7 +70,8 @@ def _worst(found: Mapping[str, Finding], condition: Ratio, by: ByLabel) -> Findi
     parts = sorted(found, key=lambda part: -sign * (found[part].value or 0.0))
     also = f"; also {text.listing([called(part) for part in parts[1:]])}" if parts[1:] else ""
     finding = found[parts[0]]
-    return replace(finding, said=f"{by.label} {called(parts[0])}: {finding.sentence}{also}", holds_until=-math.inf)
+    said = f"{by.label} {called(parts[0])}: {finding.sentence}{also}"
+    return replace(finding, said=said, part=parts[0], holds_until=-math.inf)
 
 
 def _clear(whole: Finding, shares: Mapping[str, float], condition: Ratio, by: ByLabel) -> Finding:
@@ -82,7 +83,7 @@ def _clear(whole: Finding, shares: Mapping[str, float], condition: Ratio, by: By
     worst = (max if condition.above else min)(shares, key=lambda part: shares[part])
     words = f"worst is {called(worst)} with {show(condition)(shares[worst])}, limit {show(condition)(condition.limit)}"
     sentence = f"{condition.bad} / {condition.total} by {by.label}: {len(shares)} with traffic enough, {words}"
-    return replace(said, value=shares[worst], said=sentence, holds_until=until)
+    return replace(said, value=shares[worst], said=sentence, part=worst, holds_until=until)
 
 
 def called(part: str) -> str:

@@ -58,8 +58,8 @@ class Finding:
     compared with) are in base units, None where there is none. ``odds``, where it was compared with a baseline:
     evidence this strong turns up in fewer than 1 of so many releases that are within tolerance. ``side_by_side``:
     machines on the old image, under the same users, have shown that it is the release. ``bound_s``: the values are
-    shares of requests slower than that. As long as nothing new is read, judging again says the same up to
-    ``holds_until``.
+    shares of requests slower than that. ``part``: where the rule is split by a label, the value that it is about. As
+    long as nothing new is read, judging again says the same up to ``holds_until``.
     """
 
     rule: Rule
@@ -76,6 +76,7 @@ class Finding:
     odds: float | None = None
     side_by_side: bool = False
     bound_s: float | None = None
+    part: str | None = None
 
     @property
     def sentence(self) -> str:

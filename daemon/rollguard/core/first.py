@@ -16,16 +16,28 @@ from statistics import fmean
 
 from rollguard.core import text
 from rollguard.core.baseline import measure_of
-from rollguard.core.budgets import Burn
+from rollguard.core.budgets import Burn, ByLabel
 from rollguard.core.evidence.machines import Levels
 from rollguard.core.evidence.pairs import pair_factors
 from rollguard.core.finding import Finding, RuleState
 from rollguard.core.judge import judge
 from rollguard.core.judging import Evidence
+from rollguard.core.parting import named
 from rollguard.core.policy import Compared, Failing, Quantile, Ratio, Rule, Threshold
 from rollguard.core.proof import BETTER, CANNOT_TELL, NO_BETTER, RECOVERED, Proof
 from rollguard.core.spans import span_s
-from rollguard.core.trials import KINDS, Countable, Kind, Pair, Trials, bound_within, cohort_beyond, pair_of
+from rollguard.core.trials import (
+    KINDS,
+    Countable,
+    Kind,
+    Pair,
+    Trials,
+    bound_within,
+    cohort_beyond,
+    counted_by,
+    of_part,
+    pair_of,
+)
 
 ALPHA = 0.01
 """How often a conclusion may be wrong, as long as machines differ by less than the margins below."""
@@ -84,7 +96,10 @@ def judge_first(
     is enough.
     """
     wait_s = evidence.policy.rollback.first_wait_s if wait_s is None else wait_s
-    every = [pair for rule in evidence.policy.rules if (pair := pair_of(rule, evidence, first, since, now)) is not None]
+    seen = [
+        pair_of(rule, evidence, first, since, now, _worst_part(rule, evidence, now)) for rule in evidence.policy.rules
+    ]
+    every = [pair for pair in seen if pair is not None]
     mine = [pair for pair in every if pair.rule.name in acting]
     of_others = ALPHA * (OF_OTHERS if mine else 1.0)
     need = {
@@ -109,6 +124,13 @@ def judge_first(
             CANNOT_TELL, f"not in {text.seconds(waited_s)}: {words or 'no rule tells one machine from another'}"
         )
     return None
+
+
+def _worst_part(rule: Rule, evidence: Evidence, now: float) -> str | None:
+    """The value of the label that a rule is split by that does worst now; None: it is not split."""
+    of = counted_by(rule, evidence)
+    split = isinstance(of, Ratio) and isinstance(of.by, ByLabel)
+    return judge(rule, evidence, now).part if split else None
 
 
 def _apart(levels: Levels | None, first: Sequence[str], evidence: Evidence) -> tuple[float, float]:
@@ -159,6 +181,8 @@ def _usual(pair: Pair, evidence: Evidence) -> float | None:
     if evidence.baseline is None or not isinstance(pair.of, Ratio | Quantile) or not pair.of.above:
         return None
     measure = measure_of(pair.of, evidence.policy)
+    if pair.part is not None and isinstance(pair.of.by, ByLabel):
+        measure = named(measure, pair.of.by, pair.part)
     if isinstance(pair.of, Ratio):
         known = [(s.bad, s.total) for s in evidence.baseline.shares(measure)]
     else:
@@ -191,6 +215,7 @@ def _is_over(pair: Pair, evidence: Evidence, since: float, now: float, wait_s: f
     # A comparison remembers what was counted against the release: it is over by what is counted now.
     if not compares and (finding.state is not RuleState.CLEAR or finding.value is None):
         return False
+    evidence = of_part(pair.of, pair.part, evidence, since - BEFORE_S)
     most = _most(finding, pair.of, evidence, since, now)
     if most is None or not 0 < most[1] < 1:
         return False

@@ -14,7 +14,17 @@ from rollguard.core.executors import Machines
 from rollguard.core.finding import Blame, Finding
 from rollguard.core.judging import Evidence
 from rollguard.core.policy import Action, Compared, Policy, Quantile, Ratio, Rule, Threshold
-from rollguard.core.trials import KINDS, Countable, bound_within, cohort_beyond, counted_by, every_s_of, key_of, keys_of
+from rollguard.core.trials import (
+    KINDS,
+    Countable,
+    bound_within,
+    cohort_beyond,
+    counted_by,
+    every_s_of,
+    key_of,
+    keys_of,
+    of_part,
+)
 
 HOPELESS, ENOUGH = 10.0, 75.0
 """So many bad events on one machine: fewer almost surely end in "cannot tell", so many decide."""
@@ -139,6 +149,7 @@ def _rate(of: Countable, rule: Rule, finding: Finding | None, evidence: Evidence
     bound = _bound(of, rule, finding, evidence, since, now)
     if bound is None:
         return 0.0
+    evidence = of_part(of, finding.part if finding is not None else None, evidence, since)
     seen = cohort_beyond(of, bound, evidence, since, now)
     return min(1.0, 2 * KINDS[type(of)].weight) * seen.total.bad / seen.machine_s if seen.machine_s else 0.0
 

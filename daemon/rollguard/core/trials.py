@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_high
 
 from rollguard.core import judging
-from rollguard.core.budgets import Burn
+from rollguard.core.budgets import Burn, ByLabel
+from rollguard.core.by_label import called
 from rollguard.core.fleet import Tenure
 from rollguard.core.gauges import as_limit
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
+from rollguard.core.parting import narrowed
 from rollguard.core.policy import Compared, Failing, Gauge, Probes, Quantile, Ratio, Rule, Threshold
 
 SLOW_SHARE = 0.2
@@ -80,7 +82,7 @@ class Pair:
     """What one rule counted on the first machines and on their peers, interval by interval.
 
     ``bound`` is the one at which times were compared. ``read_until`` is how far the readings reach: a metrics store may
-    lie a minute behind.
+    lie a minute behind. ``part``: the value of a label that alone was counted.
     """
 
     rule: Rule
@@ -88,6 +90,7 @@ class Pair:
     strata: tuple[Both, ...]
     bound: float
     read_until: float
+    part: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -103,8 +106,9 @@ class Pair:
     def words(self) -> str:
         """The counts, for people."""
         first, peers = sum((s.first for s in self.strata), NOBODY), self.peers
+        where = f"{called(self.part)}: " if self.part is not None else ""
         return (
-            f"{self.rule.name}: {first.bad:.0f} of {first.n:.0f} on the old image, "
+            f"{self.rule.name}: {where}{first.bad:.0f} of {first.n:.0f} on the old image, "
             f"{peers.bad:.0f} of {peers.n:.0f} on the new one"
         )
 
@@ -152,9 +156,21 @@ def keys_of(of: Countable) -> tuple[str, ...]:
     return (of.total, of.bad) if isinstance(of, Ratio) else (key_of(of),)
 
 
-def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float) -> Pair | None:
+def of_part(of: Countable, part: str | None, evidence: Evidence, since: float) -> Evidence:
+    """The same evidence from ``since`` on, as if nothing had been counted but that value of the label that ``of`` is
+    split by: what is wrong with a small route is lost in the whole.
+    """
+    if part is None or not isinstance(of, Ratio) or not isinstance(of.by, ByLabel):
+        return evidence
+    policy, view, windows = narrowed(of, part, (evidence.policy, evidence.view, evidence.windows), since)
+    return replace(evidence, policy=policy, view=view, windows=windows)
+
+
+def pair_of(
+    rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float, now: float, part: str | None = None
+) -> Pair | None:
     """What ``rule`` counted on the machines ``first``, since they are up and settled, and on the cohort then; None:
-    nothing on either side. ``since`` is from when on they are watched.
+    nothing on either side. ``since`` is from when on they are watched; ``part``: see ``of_part``.
     """
     of = counted_by(rule, evidence)
     mine = [t for t in evidence.view.others if t.machine in first and t.started]
@@ -166,6 +182,7 @@ def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float
     settings = evidence.policy
     settled_at = max(t.since + settings.comparing.settle_s for t in mine)
     start = max(since - settings.rollback.stability_s, settled_at)
+    evidence = of_part(of, part, evidence, start)
     bound = _telling(of, evidence, mine, peers, start, now)
     if bound is None:
         return None
@@ -176,7 +193,8 @@ def pair_of(rule: Rule, evidence: Evidence, first: tuple[str, ...], since: float
     if not strata:
         return None
     heard = _readings(evidence, key_of(of), [*mine, *peers], start, now)
-    return Pair(rule=rule, of=of, strata=strata, bound=bound, read_until=max((r.to for r in heard), default=since))
+    read_until = max((r.to for r in heard), default=since)
+    return Pair(rule=rule, of=of, strata=strata, bound=bound, read_until=read_until, part=part)
 
 
 def cohort_beyond(of: Countable, bound: float, evidence: Evidence, since: float, now: float) -> Beyond:

@@ -78,7 +78,7 @@ def _of_label(by: ByLabel, found: Mapping[str, Finding]) -> Finding:
     ranked = sorted(worst, key=lambda part: (-(worst[part].odds or 0.0), -_value(worst[part]), part))
     finding, others = worst[ranked[0]], [called(part) for part in ranked[1:]]
     also = f"; also {text.listing(others)}" if others and finding.state is not RuleState.CLEAR else ""
-    return replace(finding, said=f"{by.label} {called(ranked[0])}: {finding.sentence}{also}")
+    return replace(finding, said=f"{by.label} {called(ranked[0])}: {finding.sentence}{also}", part=ranked[0])
 
 
 def _alike(found: Mapping[str, Finding]) -> Iterator[Mapping[str, Finding]]:
