@@ -18,7 +18,7 @@ from rollguard.core.baseline import DIGESTS_MAX, Baseline
 from rollguard.core.case import Case
 from rollguard.core.confirm import again
 from rollguard.core.decide import Decision, Hold, calm, decide
-from rollguard.core.events import Event, Proven, Recorded
+from rollguard.core.events import Event, Recorded
 from rollguard.core.finding import Finding
 from rollguard.core.first_plan import Planner
 from rollguard.core.fleet import Tenure, View, newest_running, track, view
@@ -31,7 +31,7 @@ from rollguard.core.model import Machine, Reading, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.relative.relatives import Relatives, nothing_counts
 from rollguard.core.rule_changes import rule_changes
-from rollguard.core.sightings import firing_since, is_clean, older_than, sightings
+from rollguard.core.sightings import firing_since, is_clean, older_than, proven, sightings
 from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import target_of
 from rollguard.core.window import Windows
@@ -187,18 +187,9 @@ class Mind:
             self._clean_since = None
             return
         self._clean_since = now if self._clean_since is None else self._clean_since
-        since = max(self._clean_since, candidate.full_at or now)
-        if candidate.proven_at is None and now - since >= self.policy.interlocks.proven_after_s:
+        if (event := proven(candidate, self._clean_since, self.policy.interlocks, now)) is not None:
             self.relatives.proven()
-            self._note(
-                Proven(
-                    at=now,
-                    digest=candidate.digest,
-                    image_ref=candidate.image_ref,
-                    version=candidate.version,
-                    how="observed",
-                )
-            )
+            self._note(event)
 
     def _note(self, *events: Event) -> None:
         for event in events:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rollguard.core.events import DigestSeen, Event, FullyDeployed
+from rollguard.core.events import DigestSeen, Event, FullyDeployed, Proven
 from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.lifecycle import DigestRecord, TargetState
 from rollguard.core.model import Machine, Snapshot
+from rollguard.core.policy import Interlocks
 
 CLEAN = frozenset({RuleState.CLEAR, RuleState.PENDING})
 
@@ -55,6 +56,14 @@ def older_than(firing: Mapping[str, float | None], last_look_at: float | None) -
 def firing_since(findings: Sequence[Finding]) -> dict[str, float | None]:
     """The rules that fire, since when; what one sick machine does says nothing of a release that comes next."""
     return {f.rule.name: f.since for f in findings if f.firing and f.blame is not Blame.MACHINE}
+
+
+def proven(record: DigestRecord, clean_since: float, limits: Interlocks, now: float) -> Proven | None:
+    """That a digest has proved itself: it ran everywhere and was clean for long enough; None: not now."""
+    since = max(clean_since, record.full_at or now)
+    if record.proven_at is not None or now - since < limits.proven_after_s:
+        return None
+    return Proven(at=now, digest=record.digest, image_ref=record.image_ref, version=record.version, how="observed")
 
 
 def is_clean(record: DigestRecord, snapshot: Snapshot, findings: Sequence[Finding], *, deploying: bool) -> bool:

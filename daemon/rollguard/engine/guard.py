@@ -18,7 +18,7 @@ from rollguard.core.model import Mode, Snapshot
 from rollguard.core.policy import Policy
 from rollguard.core.proof import Proof
 from rollguard.core.rule_changes import rule_changes
-from rollguard.core.sightings import firing_since, is_clean
+from rollguard.core.sightings import firing_since, is_clean, proven
 from rollguard.core.signals import LogsSignal
 from rollguard.core.surroundings import Surroundings
 from rollguard.core.targets import target_of
@@ -339,11 +339,6 @@ class Guard:
             return
         if self._clean_since is None:
             self._clean_since = now
-        since = max(self._clean_since, record.full_at or now)
-        if record.proven_at is None and now - since >= self.policy.interlocks.proven_after_s:
+        if (event := proven(record, self._clean_since, self.policy.interlocks, now)) is not None:
             self.comparing.relatives.proven()
-            await self.record.add(
-                ev.Proven(
-                    at=now, digest=record.digest, image_ref=record.image_ref, version=record.version, how="observed"
-                )
-            )
+            await self.record.add(event)
