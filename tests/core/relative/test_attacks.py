@@ -71,7 +71,9 @@ def test_after_the_watch_nothing_is_acted_on_though_there_is_no_fresh_baseline()
     assert finding.rule.then is Action.PAGE
 
 
-@pytest.mark.parametrize("field", ["last_at", "armed_at", "since", "won_at", "suspicious_at", "requests", "watch_s"])
+@pytest.mark.parametrize(
+    "field", ["last_at", "armed_at", "since", "won_at", "suspicious_at", "grew_at", "highest", "requests", "watch_s"]
+)
 @pytest.mark.parametrize("value", ["soon", [], float("nan"), float("inf")])
 def test_an_instant_that_is_none_is_refused_before_it_can_stop_the_guard(field: str, value: object) -> None:
     world = Released(new={"m1": Does()})

@@ -199,7 +199,7 @@ def test_after_the_watch_the_evidence_begins_anew_and_only_pages() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_after_the_watch_nobody_is_called_for_a_blip_that_is_over(seed: int) -> None:
-    world, suspected = Released(new={"m1": Does(errors=five_bad_scrapes)}, seed=seed), 0
+    world, suspected = Released(new={"m1": Does(errors=ten_bad_scrapes)}, seed=seed), 0
     while world.now < NOON + 4600:
         world.step()
         assert not world.finding(MORE_ERRORS).firing
@@ -207,9 +207,9 @@ def test_after_the_watch_nobody_is_called_for_a_blip_that_is_over(seed: int) -> 
     assert suspected
 
 
-def five_bad_scrapes(after: float) -> float:
+def ten_bad_scrapes(after: float) -> float:
     """After the watch."""
-    return 0.25 if 4000 < after <= 4075 else 0.001
+    return 0.25 if 4000 < after <= 4150 else 0.001
 
 
 def test_a_rule_that_wants_many_requests_waits_for_them() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rollguard.core.evidence.pairs import STAKE_MAX
 from rollguard.core.evidence.strata import Stratum
 from rollguard.core.finding import Finding
 from rollguard.core.relative.counts import Counts
 from rollguard.core.relative.gauges import GaugeWager
-from rollguard.core.relative.wagers import Wager
+from rollguard.core.relative.wagers import HINT, Wager
 
 SETTLE_S_MAX = 180.0
 PAGE_NEED = math.log(1 / 0.02)
@@ -20,8 +21,10 @@ EARLY_S = 75.0
 """Nobody is paged about a release that is younger: a blip is over by then."""
 GROWS_S = 45.0
 """Evidence that grows as fast as it may has become enough to act on by then: nobody need be paged before."""
-STANDS_S = 120.0
-"""After the watch people are called for what has stood for so long: what a blip of a minute left behind is gone."""
+GOES_ON_S = 120.0
+"""After the watch people are called for what grows so long after it became suspicious: a blip's evidence only fades."""
+FULL = math.log(STAKE_MAX)
+"""Evidence hardly grows any more."""
 
 
 def a_day(watch_s: float) -> float:
@@ -34,7 +37,7 @@ class Comparison:
     """All bets of one rule against one release.
 
     ``since``: there is more against it than chance since then, ``suspicious_at``: enough that people should look,
-    ``won_at``: enough to act.
+    ``won_at``: enough to act. ``highest`` is the most log-evidence since ``suspicious_at``, reached at ``grew_at``.
     ``rearmed``: the watch is over and the bets were made anew with a fresh baseline; they only page now.
     """
 
@@ -47,6 +50,8 @@ class Comparison:
     since: float | None = None
     suspicious_at: float | None = None
     won_at: float | None = None
+    highest: float = 0.0
+    grew_at: float | None = None
     calm: Finding | None = None
     """What was said last, where only another interval can change it."""
 
@@ -101,10 +106,23 @@ class Comparison:
         need = PAGE_NEED + (math.log(a_day(self.watch_s)) if self.rearmed else 0.0)
         return any(w.log_evidence >= need for w in self.wagers)
 
-    def to_stand_s(self, now: float) -> float:
-        """For how much longer what is suspicious must stand before people are called, in seconds; 0: for no longer."""
-        stood_s = now - self.suspicious_at if self.suspicious_at is not None else 0.0
-        return max(0.0, (STANDS_S if self.rearmed else GROWS_S) - stood_s)
+    def mark(self, log_odds: float, now: float, *, won: bool) -> None:
+        """Keep since when it has been as bad as it is now."""
+        self.since = (self.since or now) if won or log_odds >= HINT else None
+        self.suspicious_at = (self.suspicious_at or now) if won or self.suspicious else None
+        self.won_at = (self.won_at or now) if won else None
+        if self.suspicious_at is None:
+            self.highest, self.grew_at = 0.0, None
+        elif log_odds > self.highest or log_odds >= FULL:
+            self.highest, self.grew_at = log_odds, now
+
+    def lasts(self, now: float) -> bool:
+        """Whether what is suspicious has been so for long enough to call people."""
+        if self.suspicious_at is None or self.grew_at is None:
+            return False
+        if self.rearmed:
+            return self.grew_at - self.suspicious_at >= GOES_ON_S
+        return now - self.suspicious_at >= GROWS_S
 
     def cold_s(self, counts: Counts) -> float:
         """How old the oldest young machine is that does worse than tolerated by more than chance; 0: none does."""
@@ -120,8 +138,9 @@ class Comparison:
     def shift(self, by_s: float) -> None:
         """The clock was put right by ``by_s``."""
         self.armed_at += by_s
-        self.last_at, self.since, self.suspicious_at, self.won_at = (
-            None if at is None else at + by_s for at in (self.last_at, self.since, self.suspicious_at, self.won_at)
+        self.last_at, self.since, self.suspicious_at, self.won_at, self.grew_at = (
+            None if at is None else at + by_s
+            for at in (self.last_at, self.since, self.suspicious_at, self.won_at, self.grew_at)
         )
         self.calm = None
         for wager in self.wagers:
@@ -141,6 +160,8 @@ class Comparison:
             "since": self.since,
             "suspicious_at": self.suspicious_at,
             "won_at": self.won_at,
+            "highest": self.highest,
+            "grew_at": self.grew_at,
             "wagers": [w.to_plain() for w in self.wagers],
         }
 
@@ -157,6 +178,8 @@ class Comparison:
             _instant(plain["since"]),
             _instant(plain["suspicious_at"]),
             _instant(plain["won_at"]),
+            finite(plain["highest"]),
+            _instant(plain["grew_at"]),
         )
 
 

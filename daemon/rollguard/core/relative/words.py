@@ -14,7 +14,7 @@ from rollguard.core.evidence.strata import Stratum, total
 from rollguard.core.finding import Blame, Finding, RuleState, Trigger, Words
 from rollguard.core.judging import Evidence, stale_after_s
 from rollguard.core.policy import Action, Compared, Gauge, Probes, Quantile, Ratio, Rule
-from rollguard.core.relative.comparison import EARLY_S, Comparison
+from rollguard.core.relative.comparison import EARLY_S, GOES_ON_S, Comparison
 from rollguard.core.relative.gauges import GaugeWager, value_of
 from rollguard.core.relative.wagers import HINT, Bound, Wager
 
@@ -59,9 +59,7 @@ def _judged(
 ) -> Finding:
     log_odds = max(wager.log_evidence, wager.live.log_evidence) if shown and wager.live else wager.log_evidence
     won, odds = shown or comparison.won, math.exp(min(max(log_odds, 0.0), LOG_ODDS_MAX))
-    comparison.since = (comparison.since or now) if won or log_odds >= HINT else None
-    comparison.suspicious_at = (comparison.suspicious_at or now) if won or comparison.suspicious else None
-    comparison.won_at = (comparison.won_at or now) if won else None
+    comparison.mark(log_odds, now, won=won)
     value, said = _shown(condition, wager)
     finding = Finding(
         rule=rule,
@@ -90,14 +88,14 @@ def _judged(
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}, {held}")
     if won and comparison.won_at is not None and (why := _may_be_a_blip(rule, comparison, wager, evidence, now)):
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
-    left_s = comparison.to_stand_s(now)
-    if won and comparison.rearmed and left_s > 0.0:
-        why = f"after the watch people are called for what lasts: {text.seconds(left_s)} more"
+    lasts = comparison.lasts(now)
+    if won and comparison.rearmed and not lasts:
+        why = f"after the watch people are called for what still grows after {text.seconds(GOES_ON_S)}"
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
     early = now - comparison.armed_at <= EARLY_S + settle_s
     if won:
         return _convicted(replace(finding, said=convicted), comparison, wager, evidence, early=early)
-    if left_s <= 0.0 and rule.then is Action.ROLLBACK and not early:
+    if lasts and rule.then is Action.ROLLBACK and not early:
         few = replace(finding, state=RuleState.FIRING, said=f"{convicted}: too few to act on")
         return _only_page(_sick(few, wager, evidence) or few)
     if log_odds >= HINT:
