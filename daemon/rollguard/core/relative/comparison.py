@@ -19,10 +19,10 @@ PAGE_NEED = math.log(1 / 0.02)
 """The log-evidence from which on people should look."""
 EARLY_S = 75.0
 """Nobody is paged about a release that is younger: a blip is over by then."""
-GROWS_S = 45.0
-"""Evidence that grows as fast as it may has become enough to act on by then: nobody need be paged before."""
-GOES_ON_S = 120.0
-"""After the watch people are called for what grows so long after it became suspicious: a blip's evidence only fades."""
+GROWS_S, GOES_ON_S = 45.0, 120.0
+"""People are called for what still grows so long after it became suspicious, the second after the watch: what a blip
+left behind only fades, and evidence that grows as fast as it may has become enough to act on by the first.
+"""
 FULL = math.log(STAKE_MAX)
 """Evidence hardly grows any more."""
 
@@ -116,13 +116,11 @@ class Comparison:
         elif log_odds > self.highest or log_odds >= FULL:
             self.highest, self.grew_at = log_odds, now
 
-    def lasts(self, now: float) -> bool:
-        """Whether what is suspicious has been so for long enough to call people."""
+    def goes_on(self) -> bool:
+        """Whether what is suspicious grew for long enough to call people."""
         if self.suspicious_at is None or self.grew_at is None:
             return False
-        if self.rearmed:
-            return self.grew_at - self.suspicious_at >= GOES_ON_S
-        return now - self.suspicious_at >= GROWS_S
+        return self.grew_at - self.suspicious_at >= (GOES_ON_S if self.rearmed else GROWS_S)
 
     def cold_s(self, counts: Counts) -> float:
         """How old the oldest young machine is that does worse than tolerated by more than chance; 0: none does."""

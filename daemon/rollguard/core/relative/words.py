@@ -88,14 +88,14 @@ def _judged(
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}, {held}")
     if won and comparison.won_at is not None and (why := _may_be_a_blip(rule, comparison, wager, evidence, now)):
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
-    lasts = comparison.lasts(now)
-    if won and comparison.rearmed and not lasts:
+    goes_on = comparison.goes_on()
+    if won and comparison.rearmed and not goes_on:
         why = f"after the watch people are called for what still grows after {text.seconds(GOES_ON_S)}"
         return replace(finding, state=RuleState.PENDING, said=f"{convicted}; {why}")
     early = now - comparison.armed_at <= EARLY_S + settle_s
     if won:
         return _convicted(replace(finding, said=convicted), comparison, wager, evidence, early=early)
-    if lasts and rule.then is Action.ROLLBACK and not early:
+    if goes_on and rule.then is Action.ROLLBACK and not early:
         few = replace(finding, state=RuleState.FIRING, said=f"{convicted}: too few to act on")
         return _only_page(_sick(few, wager, evidence) or few)
     if log_odds >= HINT:
