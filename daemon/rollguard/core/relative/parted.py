@@ -15,6 +15,7 @@ from rollguard.core.finding import Blame, Finding, RuleState
 from rollguard.core.judging import Evidence
 from rollguard.core.model import Reading
 from rollguard.core.parting import By, in_part, in_region, part_of, without_probes
+from rollguard.core.parts import OTHERS
 from rollguard.core.policy import Policy, Quantile, Ratio
 from rollguard.core.relative.counts import Round
 from rollguard.core.signals import CountSignal
@@ -28,11 +29,14 @@ def split(of: object) -> tuple[Ratio | Quantile, By] | None:
 
 
 def known_parts(measure: str, by: By, most: int, baselines: Sequence[Baseline]) -> list[str]:
-    """The parts that have a past: at most so many, the busiest ones."""
+    """The parts that have a past: at most so many, the busiest ones. All others together have none: which values of a
+    label those are changes with a restart of the guard, and a bad one may be among them that was not before.
+    """
     requests: dict[str, float] = {}
     for block in (block for baseline in baselines for block in baseline.blocks):
         for name in (*block.shares, *block.times):
-            if (part := part_of(name, measure, by)) is not None:
+            part = part_of(name, measure, by)
+            if part is not None and not (part == OTHERS and isinstance(by, ByLabel)):
                 requests[part] = requests.get(part, 0.0) + block.requests(name)
     return sorted(sorted(requests, key=lambda part: (-requests[part], part))[:most])
 
@@ -41,7 +45,7 @@ def most_parts(of: Ratio | Quantile, policy: Policy, regions: int) -> int:
     """Among how many parts the rule's share of the promise is divided."""
     signal = policy.signal((of.total if isinstance(of, Ratio) else of.key).partition(".")[0])
     if isinstance(of.by, ByLabel) and isinstance(signal, CountSignal) and signal.split is not None:
-        return signal.split.most + 1
+        return signal.split.most
     return max(1, regions)
 
 
